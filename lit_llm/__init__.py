@@ -1,0 +1,1 @@
+"""Train language models in several steps, compare the ways, print the table."""

@@ -1,0 +1,1 @@
+"""The transformer every objective shares."""

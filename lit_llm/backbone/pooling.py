@@ -1,0 +1,40 @@
+"""One vector per example of a packed batch."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from lit_llm.batch import PackedBatch
+
+Pooling = Literal["first", "last", "mean"]
+
+
+def pool(hidden_RLD: Tensor, batch: PackedBatch, pooling: Pooling) -> Tensor:
+    """The first or last token of each example, or the mean over its tokens.
+
+    Args:
+        hidden_RLD: hidden states of the batch, (R, L, D).
+        batch: says where each example stands.
+        pooling: which tokens speak for the example.
+
+    Returns:
+        (B, D), the hidden states' type; the mean is taken in float32.
+
+    Raises:
+        ValueError: another word than first, last or mean.
+    """
+    flat = hidden_RLD.flatten(0, 1)
+    if pooling == "first":
+        return flat[batch.segment_starts]
+    if pooling == "last":
+        return flat[batch.segment_starts + batch.segment_lengths - 1]
+    if pooling != "mean":
+        raise ValueError(f"pooling is first, last or mean, not {pooling!r}")
+    segments = batch.segment_ids.flatten()
+    kept = segments >= 0
+    sums = torch.zeros(batch.num_examples, flat.shape[1], device=flat.device)
+    sums = sums.index_add(0, segments[kept], flat[kept].float())
+    return (sums / batch.segment_lengths.unsqueeze(1)).to(flat.dtype)

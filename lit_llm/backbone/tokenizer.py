@@ -1,0 +1,82 @@
+"""The tokenizer of a backbone."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+from transformers import AutoTokenizer, PreTrainedTokenizerFast
+
+from lit_llm.backbone.loading import quiet_transformers
+from lit_llm.backbone.source import has_tokenizer
+
+_TRAIN = re.compile(r"train(?::([0-9]+))?")
+_DEFAULT_VOCAB_SIZE = 8000
+
+
+def load_tokenizer(directory: Path) -> PreTrainedTokenizerFast:
+    """Read a directory's tokenizer, with a padding token.
+
+    A tokenizer without one pads with its end, start or unknown token: filler is never attended
+    or scored, so which token it is has no effect.
+
+    Raises:
+        ValueError: the directory has none, or only a slow one, which knows no character offsets.
+    """
+    if not has_tokenizer(directory):
+        raise ValueError(f"{directory} holds no tokenizer: set backbone.tokenizer")
+    with quiet_transformers():
+        tokenizer = AutoTokenizer.from_pretrained(
+            directory, trust_remote_code=False, local_files_only=True
+        )
+    if not getattr(tokenizer, "is_fast", False):
+        raise ValueError(f"{directory}: {type(tokenizer).__name__} is no fast tokenizer")
+    return with_padding(tokenizer)
+
+
+def with_padding(tokenizer: Any) -> PreTrainedTokenizerFast:
+    """The tokenizer, padding with another special token where it has none for it.
+
+    Raises:
+        ValueError: it has no special token at all.
+    """
+    if tokenizer.pad_token is None:
+        others = (tokenizer.eos_token, tokenizer.bos_token, tokenizer.unk_token)
+        token = next((token for token in others if token is not None), None)
+        if token is None:
+            raise ValueError("the tokenizer has no special token that could fill a row")
+        tokenizer.pad_token = token
+    return tokenizer  # type: ignore[no-any-return]
+
+
+def tokenizer_to_train(spec: str | None, decoder: bool) -> dict[str, Any] | None:
+    """What ``tokenizer: train`` or ``train:SIZE`` asks for, None for anything else.
+
+    Returns:
+        ``{"kind": "wordpiece" or "byte_level_bpe", "vocab_size": SIZE}``: BERT's kind for an
+        encoder, GPT-2's for a decoder; 8,000 entries unless told.
+    """
+    match = _TRAIN.fullmatch(spec or "")
+    if match is None:
+        return None
+    kind = "byte_level_bpe" if decoder else "wordpiece"
+    return {"kind": kind, "vocab_size": int(match[1] or _DEFAULT_VOCAB_SIZE)}
+
+
+def check_same_vocabulary(tokenizer: PreTrainedTokenizerFast, directory: Path) -> None:
+    """Refuse weights whose token ids mean something else.
+
+    Raises:
+        ValueError: the directory has a tokenizer, and its vocabulary differs.
+    """
+    if not has_tokenizer(directory):
+        return
+    theirs = load_tokenizer(directory).get_vocab()
+    ours = tokenizer.get_vocab()
+    if ours != theirs:
+        different = min(set(ours.items()) ^ set(theirs.items()), key=lambda item: item[1])
+        raise ValueError(
+            f"init_from: {directory} has another vocabulary (first difference: {different[0]!r} "
+            f"at {different[1]}): set backbone.tokenizer to {directory}"
+        )

@@ -1,0 +1,83 @@
+"""Keep the best weights on the development set as a transformers directory."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.utilities import rank_zero_info
+
+
+class BestModel(Callback):
+    """Saves ``best/`` whenever the monitored metric improves; at the end, if there is no dev set.
+
+    Args:
+        monitor: logged metric; default the objective's own, such as ``val/entity_f1``.
+        mode: ``max`` or ``min``; default the objective's own.
+        dirname: where, inside the trainer's ``default_root_dir``.
+    """
+
+    def __init__(
+        self, monitor: str | None = None, mode: str | None = None, dirname: str = "best"
+    ) -> None:
+        self.monitor = monitor
+        self.mode = mode
+        self.dirname = dirname
+        self.best: dict[str, Any] = {}
+
+    def state_dict(self) -> dict[str, Any]:
+        """The best score and where it was reached."""
+        return dict(self.best)
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from a checkpoint's best score."""
+        self.best = dict(state_dict)
+
+    def directory(self, trainer: Trainer) -> Path:
+        """Where the best model stands."""
+        return Path(trainer.default_root_dir) / self.dirname
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Compare and save.
+
+        Raises:
+            ValueError: the monitored metric was not logged; the message names those that were.
+        """
+        if trainer.sanity_checking or trainer.state.fn != "fit":
+            return
+        monitor = self.monitor or str(pl_module.monitor)
+        mode = self.mode or pl_module.monitor_mode
+        if monitor not in trainer.callback_metrics:
+            known = sorted(trainer.callback_metrics)
+            raise ValueError(f"BestModel monitors {monitor!r}, which is not among {known}")
+        value = float(trainer.callback_metrics[monitor])
+        sign = 1.0 if mode == "max" else -1.0
+        if not self.best or sign * value > sign * self.best["value"]:
+            self._save(trainer, pl_module, monitor, value)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Without a development set the last weights are the best."""
+        if not self.best:
+            self._save(trainer, pl_module, "last", float("nan"))
+
+    def _save(self, trainer: Trainer, pl_module: Any, monitor: str, value: float) -> None:
+        self.best = {
+            "monitor": monitor,
+            "value": value,
+            "step": trainer.global_step,
+            "epoch": trainer.current_epoch,
+        }
+        if trainer.is_global_zero:
+            target = self.directory(trainer)
+            staging, old = target.with_name(".best-new"), target.with_name(".best-old")
+            for leftover in (staging, old):
+                shutil.rmtree(leftover, ignore_errors=True)
+            pl_module.save(staging)
+            if target.exists():
+                os.replace(target, old)
+            os.replace(staging, target)
+            shutil.rmtree(old, ignore_errors=True)
+        rank_zero_info(f"step {trainer.global_step}: best {monitor} so far, {value:.4f}")

@@ -1,0 +1,221 @@
+"""``fit``, ``validate`` and ``test``: LightningCLI with a run directory of our own."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import traceback
+from pathlib import Path
+from typing import Any
+
+import yaml
+from jsonargparse import ArgumentError, Namespace, set_parsing_settings
+from lightning.pytorch import Trainer
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.utilities import rank_zero_info
+
+from lit_llm.data.data_module import PackedDataModule
+from lit_llm.environment import default_precision
+from lit_llm.loggers import MetricsCSV, WandbConfig, wandb_logger
+from lit_llm.objectives.objective import Objective
+from lit_llm.run_directory import existing_run, fresh_run_dir, write_text
+from lit_llm.run_record import finish_fit, finish_evaluation, write_environment
+
+BASE = Path(__file__).with_name("base.yaml")
+ALLOWED_IMPORTS = ("lit_llm", "lightning.pytorch", "torch.optim", "torch.nn", "torchmetrics")
+
+
+class RunCLI(LightningCLI):
+    """Parses one experiment's configuration and builds its trainer, model and data."""
+
+    def __init__(self, arguments: list[str], run_dir: Path | None) -> None:
+        self.run_dir = run_dir
+        super().__init__(
+            Objective,
+            PackedDataModule,
+            save_config_callback=None,
+            subclass_mode_model=True,
+            subclass_mode_data=True,
+            run=False,
+            args=arguments,
+            auto_configure_optimizers=False,
+            load_from_checkpoint_support=False,
+            parser_kwargs={
+                "prog": "lit-llm fit",
+                "default_config_files": [str(BASE)],
+                "exit_on_error": False,
+                "allow_abbrev": False,
+            },
+        )
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Beside trainer, model and data: where Weights & Biases runs go."""
+        parser.add_argument("--wandb", type=WandbConfig, default=WandbConfig())
+
+    def before_instantiate_classes(self) -> None:
+        """Settle what depends on this machine, and write the resolved configuration down."""
+        trainer = self.config.trainer
+        if trainer.precision is None:
+            trainer.precision = default_precision(trainer.accelerator)
+        if self.run_dir is None:
+            return
+        trainer.default_root_dir = str(self.run_dir)
+        for callback in trainer.callbacks or []:
+            if callback.class_path.endswith("ModelCheckpoint") and not callback.init_args.dirpath:
+                callback.init_args.dirpath = str(self.run_dir / "checkpoints")
+        if os.environ.get("LOCAL_RANK", "0") == "0":
+            write_text(self.run_dir / "config.yaml", self.config_text())
+
+    def config_text(self) -> str:
+        """The resolved configuration as YAML."""
+        return str(self.parser.dump(self.config, skip_none=False))
+
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        """The trainer, with our loggers unless the configuration names others."""
+        if self.run_dir is not None and self.config.trainer.logger in (None, True):
+            kwargs["logger"] = [MetricsCSV(self.run_dir / "metrics.csv")]
+            tracker = wandb_logger(
+                self.config_init.wandb, self.run_dir, yaml.safe_load(self.config_text())
+            )
+            if tracker is not None:
+                kwargs["logger"].append(tracker)
+        return super().instantiate_trainer(**kwargs)
+
+
+def main(command: str, words: list[str]) -> int:
+    """Run ``fit``, ``validate`` or ``test``; the process's exit code."""
+    try:
+        if command == "fit":
+            _fit(words)
+        else:
+            _evaluate(command, words)
+    except (ArgumentError, ValueError, OSError, RuntimeError, TypeError) as error:
+        if os.environ.get("LIT_LLM_TRACEBACK") or not _ours(error):
+            traceback.print_exc()
+        print(f"lit-llm {command}: {_sentence(error)}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _fit(words: list[str]) -> None:
+    options, rest = _own_options(
+        words, "fit", {"--run_dir": "a new run's directory", "--resume": "a run to go on with"}
+    )
+    if options.run_dir and options.resume:
+        raise ValueError("--run_dir starts a run and --resume continues one: give one of them")
+    checkpoint = None
+    if _wants_help(rest):
+        RunCLI(rest, None)
+        return
+    if options.resume:
+        run_dir = existing_run(options.resume, "--resume", "checkpoints/last.ckpt")
+        checkpoint = str(run_dir / "checkpoints" / "last.ckpt")
+        rest = ["--config", str(run_dir / "config.yaml"), *rest]
+    else:
+        _refuse_without_config(rest)
+        run_dir = _run_dir_of_all_ranks(options.run_dir)
+    cli = RunCLI(rest, run_dir)
+    rank_zero_info(f"run directory: {run_dir}")
+    write_environment(run_dir, ["fit", *words])
+    cli.trainer.fit(cli.model, cli.datamodule, ckpt_path=checkpoint, weights_only=True)
+    finish_fit(cli.trainer, cli.model, cli.datamodule, run_dir)
+
+
+def _evaluate(command: str, words: list[str]) -> None:
+    options, rest = _own_options(words, command, {"--run": "the run whose best model is scored"})
+    if _wants_help(rest):
+        RunCLI(rest, None)
+        return
+    if not options.run:
+        raise ValueError(f"say which run: lit-llm {command} --run DIR")
+    run_dir = existing_run(options.run, "--run", "best")
+    cli = RunCLI([*saved_run_arguments(run_dir), "--trainer.logger", "false", *rest], None)
+    cli.trainer.callbacks[:] = [  # type: ignore[attr-defined]
+        callback for callback in cli.trainer.callbacks if "ProgressBar" in type(callback).__name__  # type: ignore[attr-defined]
+    ]
+    cli.datamodule.label_names = saved_label_names(cli.model)
+    loop = cli.trainer.validate if command == "validate" else cli.trainer.test
+    loop(cli.model, cli.datamodule, verbose=False)
+    split = "val" if command == "validate" else "test"
+    finish_evaluation(cli.trainer, cli.model, cli.datamodule, run_dir / command, split)
+
+
+def saved_run_arguments(run_dir: Path) -> list[str]:
+    """The arguments that build a finished run's model from its ``best/``."""
+    key = "--model.init_args.backbone"
+    return [
+        *("--config", str(run_dir / "config.yaml")),
+        *(f"{key}.source", str(run_dir / "best")),
+        *(f"{key}.tokenizer", "null"),
+        *(f"{key}.init_from", "null"),
+    ]
+
+
+def saved_label_names(model: Objective) -> list[str]:
+    """The labels a saved model was trained with, in their order."""
+    names: dict[Any, str] = model.backbone.config.id2label
+    return [name for _, name in sorted((int(index), name) for index, name in names.items())]
+
+
+def _own_options(
+    words: list[str], command: str, flags: dict[str, str]
+) -> tuple[argparse.Namespace, list[str]]:
+    """Take our own flags out, and put configs before flags, as LightningCLI wants them."""
+    parser = argparse.ArgumentParser(f"lit-llm {command}", add_help=False, allow_abbrev=False)
+    for flag, text in flags.items():
+        parser.add_argument(flag, help=text)
+    parser.add_argument("--allow_import", action="append", default=[])
+    parser.add_argument("--config", "-c", action="append", default=[])
+    options, rest = parser.parse_known_args(words)
+    for config in options.config:
+        if not Path(config).is_file():
+            raise ValueError(f"--config {config}: there is no such file")
+    if "model" in rest or "data" in rest:
+        raise ValueError(f"unexpected word among the flags: {rest}")
+    set_parsing_settings(
+        import_path_denylist=["*"],
+        import_path_allowlist=[*ALLOWED_IMPORTS, *options.allow_import],
+    )
+    return options, [*(word for path in options.config for word in ("--config", path)), *rest]
+
+
+def _wants_help(words: list[str]) -> bool:
+    return any(word in ("-h", "--help") or word.startswith("--print_config") for word in words)
+
+
+def _refuse_without_config(words: list[str]) -> None:
+    if not any(word == "--config" or word.startswith("--model") for word in words):
+        raise ValueError(
+            "say what to train: --config FILE, such as configs/token_classification/toy.yaml"
+        )
+
+
+def _run_dir_of_all_ranks(requested: str | None) -> Path:
+    """Made by the first process; the ranks it starts read it from the environment."""
+    if "LIT_LLM_RUN_DIR" in os.environ and os.environ.get("LOCAL_RANK", "0") != "0":
+        return Path(os.environ["LIT_LLM_RUN_DIR"])
+    run_dir = fresh_run_dir(requested)
+    os.environ["LIT_LLM_RUN_DIR"] = str(run_dir)
+    return run_dir
+
+
+def _ours(error: BaseException) -> bool:
+    """Whether the error is a sentence for the user, not a fault inside a library."""
+    if isinstance(error, ArgumentError):
+        return True
+    frames = traceback.extract_tb(error.__traceback__)
+    return str(Path(__file__).parent) in str(Path(frames[-1].filename).parent)
+
+
+def _sentence(error: BaseException) -> str:
+    """The message without the parser's own framing."""
+    text = str(error.message if isinstance(error, ArgumentError) else error)
+    lines = [line.strip(" -") for line in text.splitlines() if line.strip(" -")]
+    shown = "\n  ".join(lines)
+    if "not allowed" in shown and "import" in shown:
+        shown += "\n  Allow your own package with --allow_import PACKAGE."
+    return shown
+
+
+__all__ = ["Namespace", "RunCLI", "main", "saved_label_names", "saved_run_arguments"]

@@ -1,0 +1,287 @@
+"""What is the same for every dataset: read, tokenise once, plan, load."""
+
+from __future__ import annotations
+
+import json
+import os
+from abc import abstractmethod
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from lightning.pytorch import LightningDataModule
+from lightning.pytorch.utilities import rank_zero_info
+
+from lit_llm.batch import Item
+from lit_llm.data.cache import ArrowTable, build_once, default_cache_dir, fingerprint, write_table
+from lit_llm.data.loader import PackedLoader
+from lit_llm.data.packing import EvaluationPlan, training_plan
+from lit_llm.data.tokenizers import train_tokenizer
+
+Split = Literal["train", "val", "test"]
+SPLITS: tuple[Split, ...] = ("train", "val", "test")
+
+
+@dataclass(frozen=True)
+class BatchConfig:
+    """How examples are laid out in batches.
+
+    Attributes:
+        examples_per_batch: exactly this many examples in each global batch, in as few rows as they
+            need: what papers mean by "batch size"; 32 when neither this nor ``tokens_per_batch`` is
+            set. An optimizer step sees ``accumulate_grad_batches`` batches.
+        tokens_per_batch: fixed rows of ``row_length`` tokens instead, all ranks together.
+        row_length: tokens of a row; default 128, or the longest example if that is more.
+        eval_tokens_per_batch: the budget of an evaluation batch, per rank.
+        num_workers: processes that lay out batches ahead of the model.
+        seed: of the order of the examples; default the run's ``seed_everything``.
+    """
+
+    examples_per_batch: int | None = None
+    tokens_per_batch: int | None = None
+    row_length: int | None = None
+    eval_tokens_per_batch: int = 8192
+    num_workers: int = 0
+    seed: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.examples_per_batch is not None and self.tokens_per_batch is not None:
+            raise ValueError(
+                "batches.examples_per_batch and batches.tokens_per_batch exclude each other: "
+                "set one of them to null"
+            )
+        for key in ("examples_per_batch", "tokens_per_batch", "row_length"):
+            value = getattr(self, key)
+            if value is not None and value < 1:
+                raise ValueError(f"batches.{key} must be at least 1, not {value}")
+
+
+class PackedDataModule(LightningDataModule):
+    """Reads each split once into a cache on disk and serves it as packed batches.
+
+    The tokenizer belongs to the model's backbone: it is taken from the trainer's module, so the
+    same object works from the command line and in plain Python.
+
+    A subclass says what its files hold (``read``, ``source``), which labels there are
+    (``find_label_names``) and how an example becomes items (``items``).
+
+    Args:
+        max_length: tokens of the longest item, special tokens included; default what the backbone
+            takes, at most 512.
+        batches: how examples are laid out in batches.
+        cache_dir: where tokenised data is kept; default ``$LIT_LLM_CACHE``, else
+            ``~/.cache/lit_llm``.
+    """
+
+    def __init__(
+        self,
+        max_length: int | None = None,
+        batches: BatchConfig = BatchConfig(),
+        cache_dir: str | None = None,
+    ) -> None:
+        super().__init__()
+        self.max_length = max_length
+        self.batches = batches
+        self.cache_dir = Path(cache_dir) if cache_dir else default_cache_dir()
+        self.label_names: list[str] = []
+        self._examples: dict[str, ArrowTable] = {}
+        self._items: dict[str, ArrowTable] = {}
+        self.notices: dict[str, dict[str, int]] = {}
+
+    @abstractmethod
+    def read(self, split: Split) -> Iterable[dict[str, Any]] | None:
+        """The split's examples in file order; None if there is no such split."""
+
+    @abstractmethod
+    def source(self, split: Split) -> Any:
+        """Plain data that changes whenever ``read`` would give something else."""
+
+    @abstractmethod
+    def find_label_names(self, examples: Iterable[dict[str, Any]]) -> list[str]:
+        """The classes, in the order of their indices, from the training examples."""
+
+    @abstractmethod
+    def items(
+        self, examples: Sequence[dict[str, Any]], backbone: Any, notices: dict[str, int]
+    ) -> Iterator[Item]:
+        """Tokenised items of a split; ``notices`` counts what the user should know of."""
+
+    @abstractmethod
+    def item_options(self) -> dict[str, Any]:
+        """Plain data: the settings ``items`` depends on."""
+
+    @abstractmethod
+    def texts(self, examples: Iterable[dict[str, Any]]) -> Iterator[str]:
+        """The examples' raw text, to train a tokenizer on."""
+
+    def units_of(self, example: dict[str, Any]) -> int:
+        """How many units (words, reviews) an example has."""
+        return 1
+
+    def reference_rows(self) -> dict[str, float]:
+        """Scores to print beside the model's on the test split, where they are known."""
+        return {}
+
+    def prepare_data(self) -> None:
+        """Tokenise what is not cached yet, in one process of each machine."""
+        self._prepare()
+
+    def setup(self, stage: str) -> None:
+        """Open the cache in every process."""
+        self._prepare()
+        if stage == "fit" and "train" not in self._items:
+            raise ValueError(f"{type(self).__name__} has no training split to fit on")
+        for split, needed in (("val", "validate"), ("test", "test")):
+            if stage == needed and split not in self._items:
+                raise ValueError(f"{type(self).__name__} has no {split} split")
+
+    def examples(self, split: Split) -> ArrowTable:
+        """The split's examples, in file order."""
+        return self._examples[split]
+
+    def has_split(self, split: Split) -> bool:
+        """Whether there is such a split."""
+        return split in self._items
+
+    def num_units(self, split: Split) -> int:
+        """U, the number of units of a split."""
+        return sum(self.units_of(example) for example in self._examples[split])
+
+    def _prepare(self) -> None:
+        if self._items:
+            return
+        backbone = self._backbone()
+        keys: dict[Split, str] = {}
+        for split in SPLITS:
+            key = self._cache_examples(split)
+            if key is not None:
+                keys[split] = key
+        if not self.label_names:
+            if "train" not in self._examples:
+                raise ValueError(f"{type(self).__name__} has no training split to take labels from")
+            self.label_names = self.find_label_names(self._examples["train"])
+        if backbone.tokenizer is None:
+            self._train_tokenizer(backbone, keys)
+        self.max_length = _checked_max_length(self.max_length, backbone.max_positions)
+        for split, key in keys.items():
+            self._cache_items(split, key, backbone)
+
+    def _backbone(self) -> Any:
+        if self.trainer is None or self.trainer.lightning_module is None:
+            raise RuntimeError(
+                f"{type(self).__name__} takes its tokenizer from the model: pass both to "
+                "Trainer.fit(model, data), or set data.trainer first"
+            )
+        return self.trainer.lightning_module.backbone
+
+    def _cache_examples(self, split: Split) -> str | None:
+        source = self.source(split)
+        if source is None:
+            return None
+        key = fingerprint([type(self).__qualname__, split, source])
+        directory = self.cache_dir / f"examples-{key}"
+
+        def build(staging: Path) -> None:
+            examples = self.read(split)
+            write_table(staging / "examples.arrow", examples or [])
+
+        build_once(directory, build)
+        self._examples[split] = ArrowTable(directory / "examples.arrow")
+        return key
+
+    def _train_tokenizer(self, backbone: Any, keys: dict[Split, str]) -> None:
+        spec = backbone.tokenizer_to_train
+        directory = self.cache_dir / f"tokenizer-{fingerprint([keys['train'], spec])}"
+
+        def build(staging: Path) -> None:
+            rank_zero_info(f"training a {spec} tokenizer on the training split")
+            train_tokenizer(self.texts(self._examples["train"]), **spec).save_pretrained(staging)
+
+        backbone.set_tokenizer(build_once(directory, build))
+
+    def _cache_items(self, split: Split, examples_key: str, backbone: Any) -> None:
+        tokenizer = fingerprint(backbone.tokenizer.backend_tokenizer.to_str())
+        options = [self.max_length, backbone.causal, self.item_options(), self.label_names]
+        key = fingerprint([examples_key, tokenizer, options])
+        directory = self.cache_dir / f"items-{key}"
+
+        def build(staging: Path) -> None:
+            examples, notices = self._examples[split], dict[str, int]()
+            rank_zero_info(f"tokenising {len(examples):,} {split} examples")
+            write_table(staging / "items.arrow", self.items(examples, backbone, notices))
+            (staging / "notices.json").write_text(json.dumps(notices))
+
+        build_once(directory, build)
+        self._items[split] = ArrowTable(directory / "items.arrow")
+        self.notices[split] = json.loads((directory / "notices.json").read_text())
+        for what, count in self.notices[split].items():
+            rank_zero_info(f"{split}: {count:,} {what}")
+
+    def train_dataloader(self) -> PackedLoader:
+        """Packed training batches; the loader's length is the same in every epoch."""
+        items, trainer, batches = self._items["train"], self.trainer, self.batches
+        assert trainer is not None
+        unset = batches.examples_per_batch is None and batches.tokens_per_batch is None
+        plan = training_plan(
+            items.lengths,
+            seed=self._seed(),
+            examples_per_batch=32 if unset else batches.examples_per_batch,
+            tokens_per_batch=batches.tokens_per_batch,
+            row_length=batches.row_length,
+            packs=self._backbone().packs,
+            world_size=trainer.world_size,
+            accumulate_grad_batches=trainer.accumulate_grad_batches,
+        )
+        return self._loader(items, plan)
+
+    def val_dataloader(self) -> PackedLoader | list[Any]:
+        """The development set, each item once; nothing if there is none."""
+        return self._evaluation_loader("val") if "val" in self._items else []
+
+    def test_dataloader(self) -> PackedLoader:
+        """The test set, each item once."""
+        return self._evaluation_loader("test")
+
+    def _evaluation_loader(self, split: Split) -> PackedLoader:
+        items = self._items[split]
+        assert self.trainer is not None
+        plan = EvaluationPlan(
+            items.lengths,
+            tokens_per_batch=self.batches.eval_tokens_per_batch,
+            packs=self._backbone().packs,
+            world_size=self.trainer.world_size,
+        )
+        return self._loader(items, plan)
+
+    def _loader(self, items: ArrowTable, plan: Any) -> PackedLoader:
+        assert self.trainer is not None
+        return PackedLoader(
+            items,
+            plan,
+            pad_token_id=self._backbone().tokenizer.pad_token_id,
+            rank=self.trainer.global_rank,
+            world_size=self.trainer.world_size,
+            num_workers=self.batches.num_workers,
+        )
+
+    def _seed(self) -> int:
+        if self.batches.seed is not None:
+            return self.batches.seed
+        return int(os.environ.get("PL_GLOBAL_SEED", 0))
+
+
+def _checked_max_length(max_length: int | None, positions: int | None) -> int:
+    """The limit in force: what was asked for, or what the backbone takes, at most 512.
+
+    Raises:
+        ValueError: more than the backbone has positions for.
+    """
+    if max_length is None:
+        return min(positions or 512, 512)
+    if positions is not None and max_length > positions:
+        raise ValueError(
+            f"data.max_length = {max_length} is above the backbone's {positions} positions: "
+            f"pass at most {positions}"
+        )
+    return max_length

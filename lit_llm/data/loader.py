@@ -1,0 +1,155 @@
+"""The loader: packed batches in the order of a plan, resumable in the middle of an epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.utils.data import DataLoader, Dataset
+
+from lit_llm.batch import Item, PackedBatch
+from lit_llm.data.batch_rows import Plan
+
+
+class ItemStore(Protocol):
+    """Tokenised items that can be read in any order, in several processes."""
+
+    @property
+    def lengths(self) -> NDArray[np.integer[Any]]:
+        """Tokens of each item."""
+
+    def __getitem__(self, index: int, /) -> Item: ...
+
+
+class PackedLoader:
+    """Sized, with a length that never changes; what it hands out depends on the plan alone.
+
+    Every ``iter`` is the next epoch: ``examples_per_batch`` reshuffles, ``tokens_per_batch`` goes
+    on in its stream, evaluation begins anew. After ``load_state_dict`` the first ``iter`` yields
+    what the stored epoch had left, or the next epoch if it had nothing left. Under Lightning the
+    trainer says which epoch it is (``set_epoch``), for an epoch cut short by
+    ``limit_train_batches`` is over although the loader has more.
+
+    The state counts batches handed out, not those a worker prepared ahead; it is the same on every
+    rank and for any number of ranks and workers. The global random generators are never drawn
+    from, and items must not draw from them either.
+
+    Args:
+        items: the split's items.
+        plan: which items stand in which row of which batch.
+        pad_token_id: fills what is left of a row.
+        rank: this process, from 0.
+        world_size: as the plan's.
+        num_workers: processes that lay batches out ahead of the model; 0 for none.
+        pin_memory: in page-locked memory, for faster copies to a GPU.
+
+    Raises:
+        ValueError: the plan is for another number of ranks, or ``rank`` is none of them.
+    """
+
+    def __init__(
+        self,
+        items: ItemStore,
+        plan: Plan,
+        *,
+        pad_token_id: int,
+        rank: int = 0,
+        world_size: int = 1,
+        num_workers: int = 0,
+        pin_memory: bool = False,
+    ) -> None:
+        if plan.world_size != world_size or not 0 <= rank < world_size:
+            raise ValueError(
+                f"rank {rank} of {world_size} cannot follow a plan for {plan.world_size} ranks"
+            )
+        self.plan = plan
+        self.batches = _Batches(items, plan, pad_token_id, rank)
+        self.num_workers, self.pin_memory = num_workers, pin_memory
+        self._epoch = 0
+        self._start = 0  # the plan's number of the epoch's first batch
+        self._position = 0  # batches of the epoch handed out
+        self._resumed = False
+        self._announced: int | None = None
+        # Where Lightning looks for ``set_epoch``. A ``sampler`` of the loader's own would do too,
+        # but ``overfit_batches`` would try to replace it.
+        self.batch_sampler = SimpleNamespace(sampler=self)
+
+    def __len__(self) -> int:
+        """Batches in an epoch."""
+        return len(self.plan)
+
+    def __iter__(self) -> Iterator[PackedBatch]:
+        """The epoch's batches; it begins when the first one is asked for."""
+        self._begin()
+        yield from self._rest()
+
+    def set_epoch(self, epoch: int) -> None:
+        """Say which epoch the next ``iter`` belongs to; the stored one, if that is resumed."""
+        self._announced = epoch
+
+    def state_dict(self) -> dict[str, int]:
+        """Plain numbers: epoch, its first batch in the plan, batches of it handed out."""
+        return {"epoch": self._epoch, "start": self._start, "position": self._position}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Go on from a stored state.
+
+        Raises:
+            ValueError: the epoch has fewer batches than were handed out.
+        """
+        if state["position"] > len(self):
+            raise ValueError(
+                f"the checkpoint was written after batch {state['position']} of an epoch that now "
+                f"has {len(self)}: resume with the data and the batch settings it was trained with"
+            )
+        self._epoch, self._start, self._position = (
+            state[key] for key in ("epoch", "start", "position")
+        )
+        self._resumed = True
+
+    def _begin(self) -> None:
+        resumed, announced = self._resumed, self._announced
+        self._resumed, self._announced = False, None
+        if announced is None:
+            unfinished = resumed and self._position < len(self)
+            over = self._position > 0 and not unfinished
+            announced = self._epoch + over
+        if announced == self._epoch:
+            self._position *= resumed  # asked for once more: from its start
+            return
+        follows = announced == self._epoch + 1
+        if self.plan.endless and follows:
+            self._start += self._position
+        else:
+            self._start = announced * len(self)
+        self._epoch, self._position = announced, 0
+
+    def _rest(self) -> Iterator[PackedBatch]:
+        start = self._start
+        loader: DataLoader[PackedBatch] = DataLoader(
+            self.batches,
+            batch_size=None,
+            sampler=range(start + self._position, start + len(self)),
+            num_workers=self.num_workers,
+            pin_memory=self.pin_memory,
+            generator=torch.Generator().manual_seed(start),
+        )
+        for batch in loader:
+            self._position += 1
+            yield batch
+
+
+class _Batches(Dataset[PackedBatch]):
+    """One rank's batches by their number in the plan."""
+
+    def __init__(self, items: ItemStore, plan: Plan, pad_token_id: int, rank: int) -> None:
+        self.items, self.plan, self.pad_token_id, self.rank = items, plan, pad_token_id, rank
+
+    def __getitem__(self, index: int) -> PackedBatch:
+        item_ids, rows, row_length = self.plan.batch(index, self.rank)
+        chosen = [self.items[i] for i in item_ids]
+        return PackedBatch.pack(chosen, rows, row_length, self.pad_token_id, item_ids)

@@ -1,0 +1,41 @@
+"""From a user's path to the files of each split, under the names a run uses."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from lit_llm.data.cache import file_hash
+from lit_llm.data.splits import HubSplit, find_splits
+
+_NAMES = {"train": "train", "dev": "val", "test": "test"}
+
+
+def split_sources(
+    path: str | Mapping[str, str], required: Sequence[str] = ("train",)
+) -> dict[str, Path | HubSplit]:
+    """The source of ``train``, ``val`` and ``test``, as many as there are (``find_splits``)."""
+    return {_NAMES[name]: found for name, found in find_splits(path, required).items()}
+
+
+def source_hash(source: Path | HubSplit) -> str:
+    """What changes whenever the source's content does."""
+    if isinstance(source, HubSplit):
+        return f"{source.name}:{source.dataset._fingerprint}"
+    return file_hash(source)
+
+
+def is_table(source: Path | HubSplit) -> bool:
+    """Whether the source has named columns, rather than CoNLL's column form."""
+    return isinstance(source, HubSplit) or source.suffix.lower() in (
+        ".parquet",
+        ".jsonl",
+        ".json",
+        ".csv",
+        ".tsv",
+    )
+
+
+Paths = str | dict[str, str]
+"""A directory, a hub id, or a file for each of train, dev and test."""
+

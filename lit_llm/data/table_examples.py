@@ -1,0 +1,239 @@
+"""Rows to examples: tokens with tags, or a text with a label."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from lit_llm.data.columns import DOCUMENT_START
+from lit_llm.data.splits import HubSplit
+from lit_llm.data.tables import Table, read_table
+from lit_llm.data.tag_scheme import Example, convert_tags, row_location, split_tag
+
+CONLL2003_TAGS = (*("O", "B-PER", "I-PER", "B-ORG", "I-ORG", "B-LOC", "I-LOC", "B-MISC", "I-MISC"),)
+"""The order of the class indices in the hub's ``conll2003``; only used when passed."""
+
+PROBLEM_TYPES = ("single_label_classification", "multi_label_classification", "regression")
+
+
+def read_token_table(
+    source: str | Path | HubSplit,
+    tokens: str = "tokens",
+    tags: str | None = "ner_tags",
+    document: str | None = None,
+    label_names: Sequence[str] | None = None,
+    scheme: str | None = "auto",
+) -> list[Example]:
+    """Sentences from a table whose columns hold lists: words, and one tag for each.
+
+    A row whose only word is ``-DOCSTART-`` is a document border, as in column files.
+
+    Args:
+        source: as ``read_table``.
+        tokens: column of word lists.
+        tags: column of tags (strings) or class indices; None for sentences without tags.
+        document: column whose value changes where a document starts; None for one document, or
+            as many as ``-DOCSTART-`` rows say.
+        label_names: the tags' names by class index, when the file does not carry them; with
+            string tags, the tags there may be.
+        scheme: as ``convert_tags``; None leaves the tags as they stand, to be converted with
+            those of the other splits.
+
+    Returns:
+        One example a row: ``id``, ``words``, ``tags`` (IOB2; absent without a tags column),
+        ``document`` (from 0).
+
+    Raises:
+        ValueError: names row (or line), column and remedy: a missing or mistyped value, no token,
+            an empty token, lengths that differ, an index out of range, an unknown tag.
+    """
+    wanted = [column for column in (tokens, tags, document) if column is not None]
+    table = read_table(source, wanted)
+    names = label_names or table.class_names.get(tags or "")
+    examples: list[Example] = []
+    number_of_document, before = -1, object()
+    for number, row in table.rows:
+        cell = _Cell(table, number, row)
+        words = cell.strings(tokens, "token")
+        example: Example = {"id": f"{table.name}#{number}", "words": words}
+        if tags is not None:
+            example["tags"] = cell.tags(tags, names)
+            if len(example["tags"]) != len(words):
+                raise cell.error(tags, f"{len(example['tags'])} tags for {len(words)} tokens")
+        border = words == [DOCUMENT_START]
+        changed = document is not None and row[document] != before
+        before = row[document] if document is not None else before
+        number_of_document += border or changed or number_of_document < 0
+        if not border:
+            examples.append({**example, "document": number_of_document})
+    if not examples:
+        raise ValueError(f"{table.place}: the table holds no sentence; give one with words")
+    if tags is not None and scheme is not None:
+        convert_tags([examples], scheme)
+    return examples
+
+
+def read_text_table(
+    source: str | Path | HubSplit,
+    text: str = "text",
+    label: str | None = "label",
+    label_names: Sequence[str] | None = None,
+    problem_type: str = "single_label_classification",
+) -> list[Example]:
+    """Texts with a label each, as the row holds them.
+
+    Args:
+        source: as ``read_table``.
+        text: column of strings.
+        label: column of labels; None for texts without. For one label, a string, an integer
+            (a class index if names are known, else it is its own name) or a truth value (0 or 1);
+            for several, a list of these, perhaps empty; for regression a finite number.
+        label_names: names by class index, and all the labels there may be; default what the file
+            says of itself.
+        problem_type: transformers' names, one of ``PROBLEM_TYPES``.
+
+    Returns:
+        One example a row: ``id``, ``text``, ``label`` (str, list of str, or float; absent without
+        a label column).
+
+    Raises:
+        ValueError: names row (or line), column and remedy: a missing, empty or mistyped value, or
+            a label outside the set.
+    """
+    if problem_type not in PROBLEM_TYPES:
+        raise ValueError(
+            f"unknown problem_type {problem_type!r}; use one of {', '.join(PROBLEM_TYPES)}"
+        )
+    table = read_table(source, [text] if label is None else [text, label])
+    names = label_names or table.class_names.get(label or "")
+    examples: list[Example] = []
+    for number, row in table.rows:
+        cell = _Cell(table, number, row)
+        example: Example = {"id": f"{table.name}#{number}", "text": cell.text(text)}
+        if label is not None:
+            if problem_type == "regression":
+                example["label"] = cell.number(label)
+            elif problem_type == "multi_label_classification":
+                example["label"] = cell.labels(label, names)
+            else:
+                example["label"] = cell.label(label, cell.value(label), names)
+        examples.append(example)
+    return examples
+
+
+def check_text_labels(examples: Iterable[Example], names: Collection[str]) -> None:
+    """Refuse examples with a label (or one of several) that is not in ``names``.
+
+    Raises:
+        ValueError: names the row or line of the first, and the known labels.
+    """
+    for example in examples:
+        label = example["label"]
+        for name in label if isinstance(label, list) else [label]:
+            if name not in names:
+                raise ValueError(
+                    f"{row_location(example['id'])}: label {name!r} is not in the training data,"
+                    f" which has {', '.join(map(repr, sorted(names)))}; correct it"
+                )
+
+
+class _Cell:
+    """The values of one row, each refused with row and column when it is not what it should be."""
+
+    def __init__(self, table: Table, number: int, row: dict[str, Any]) -> None:
+        self.table = table
+        self.at = number
+        self.row = row
+
+    def error(self, column: str, reason: str, remedy: str = "correct the row") -> ValueError:
+        return ValueError(f"{self.table.at(self.at)}, column {column!r}: {reason}; {remedy}")
+
+    def value(self, column: str) -> Any:
+        """The value, which may not be missing."""
+        value = self.row[column]
+        if value is None or (isinstance(value, float) and math.isnan(value)):
+            raise self.error(column, "the value is missing")
+        return value
+
+    def text(self, column: str) -> str:
+        text = self.string(column, self.value(column))
+        if not text.strip():
+            raise self.error(column, "the text is empty")
+        return text
+
+    def string(self, column: str, value: object) -> str:
+        if not isinstance(value, str):
+            raise self.error(column, f"{type(value).__name__} where a string belongs")
+        try:
+            value.isascii() or value.encode()
+        except UnicodeEncodeError:  # JSON can write half of a surrogate pair
+            raise self.error(column, "half of a surrogate pair, which is no character") from None
+        return value
+
+    def items(self, column: str, what: str) -> list[Any]:
+        value = self.value(column)
+        if not isinstance(value, list):
+            raise self.error(column, f"{type(value).__name__} where a list of {what}s belongs")
+        return value
+
+    def strings(self, column: str, what: str) -> list[str]:
+        """A list of at least one string, none of them empty."""
+        values = [self.string(column, value) for value in self.items(column, what)]
+        if not values:
+            raise self.error(column, f"the sentence is empty, it has no {what}")
+        if "" in values:
+            raise self.error(column, f"{what} {values.index('') + 1} is empty")
+        return values
+
+    def tags(self, column: str, names: Sequence[str] | None) -> list[str]:
+        tags = [self.class_name(column, tag, names, "tag") for tag in self.items(column, "tag")]
+        for tag in set(tags):
+            try:
+                split_tag(tag)
+            except ValueError as error:
+                raise ValueError(f"{self.table.at(self.at)}, column {column!r}: {error}") from None
+        return tags
+
+    def label(self, column: str, value: object, names: Sequence[str] | None) -> str:
+        if value == "":
+            raise self.error(column, "the label is empty")
+        if names is None and isinstance(value, int):
+            return str(int(value))
+        return self.class_name(column, value, names, "label")
+
+    def labels(self, column: str, names: Sequence[str] | None) -> list[str]:
+        labels = [self.label(column, value, names) for value in self.items(column, "label")]
+        if len(set(labels)) < len(labels):
+            raise self.error(column, "a label stands twice (0/1 vectors are not read)")
+        return labels
+
+    def number(self, column: str) -> float:
+        value = self.value(column)
+        try:
+            number = math.nan if "_" in str(value) else float(value)  # Python reads 1_0 as 10
+        except (TypeError, ValueError, OverflowError):
+            number = math.nan
+        if not math.isfinite(number):
+            raise self.error(column, f"{value!r} where a finite number belongs")
+        return number
+
+    def class_name(self, column: str, value: object, names: Sequence[str] | None, what: str) -> str:
+        """A name as it stands, or the name of a class index (in CSV and TSV, of its digits)."""
+        if isinstance(value, str):
+            if names is None or value in names:
+                return self.string(column, value)
+            if not (self.table.by_line and value.isascii() and value.isdigit()):
+                known = ", ".join(map(repr, names))
+                raise self.error(column, f"{what} {value!r} is not one of {known}")
+            value = int(value)
+        if not isinstance(value, int):
+            kind = type(value).__name__
+            raise self.error(column, f"{kind} where a {what} (string or class index) belongs")
+        if names is None:
+            raise self.error(column, f"class index {value} without names", "pass label_names")
+        if not 0 <= value < len(names):
+            hint = " (the hub's sign for no label)" if value == -1 else ""
+            raise self.error(column, f"class index {value}{hint} is outside 0 to {len(names) - 1}")
+        return names[value]

@@ -1,0 +1,88 @@
+"""Tokenizers trained on the spot, for models from scratch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Literal
+
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+from transformers import PreTrainedTokenizerFast
+
+TokenizerKind = Literal["wordpiece", "byte_level_bpe"]
+
+
+def train_tokenizer(
+    texts: Iterable[str], kind: TokenizerKind = "wordpiece", vocab_size: int = 8000
+) -> PreTrainedTokenizerFast:
+    """A tokenizer learned from texts by the ``tokenizers`` library.
+
+    Args:
+        texts: raw text, read once.
+        kind: ``wordpiece`` (cased, BERT's special tokens and template) or ``byte_level_bpe``
+            (GPT-2's, with ``<|endoftext|>`` for every special role and no template).
+        vocab_size: entries at most, special tokens included.
+
+    Raises:
+        ValueError: another kind, or no text at all.
+    """
+    if kind == "wordpiece":
+        return _wordpiece(texts, vocab_size)
+    if kind == "byte_level_bpe":
+        return _byte_level_bpe(texts, vocab_size)
+    raise ValueError(f"a tokenizer is wordpiece or byte_level_bpe, not {kind!r}")
+
+
+def _wordpiece(texts: Iterable[str], vocab_size: int) -> PreTrainedTokenizerFast:
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=False, strip_accents=False)
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.decoder = decoders.WordPiece()
+    trainer = trainers.WordPieceTrainer(
+        vocab_size=vocab_size, special_tokens=special, show_progress=False
+    )
+    _train(tokenizer, texts, trainer)
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]",
+        pair="[CLS] $A [SEP] $B:1 [SEP]:1",
+        special_tokens=[(name, tokenizer.token_to_id(name)) for name in ("[CLS]", "[SEP]")],
+    )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        pad_token="[PAD]",
+        unk_token="[UNK]",
+        cls_token="[CLS]",
+        sep_token="[SEP]",
+        mask_token="[MASK]",
+    )
+
+
+def _byte_level_bpe(texts: Iterable[str], vocab_size: int) -> PreTrainedTokenizerFast:
+    end = "<|endoftext|>"
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocab_size,
+        special_tokens=[end],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    _train(tokenizer, texts, trainer)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, pad_token=end, unk_token=end, bos_token=end, eos_token=end
+    )
+
+
+def _train(tokenizer: Any, texts: Iterable[str], trainer: Any) -> None:
+    seen = 0
+
+    def counted() -> Iterable[str]:
+        nonlocal seen
+        for text in texts:
+            seen += 1
+            yield text
+
+    tokenizer.train_from_iterator(counted(), trainer)
+    if not seen:
+        raise ValueError("there is no text to train a tokenizer on")

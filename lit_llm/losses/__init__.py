@@ -1,0 +1,1 @@
+"""Pure loss functions: each returns a sum and a count."""

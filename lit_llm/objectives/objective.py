@@ -1,0 +1,193 @@
+"""What is the same for every objective: one loss per optimizer step, divided once."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from lightning.pytorch import LightningModule
+from torch import Tensor, nn
+
+from lit_llm.backbone.backbone import Backbone
+from lit_llm.batch import PackedBatch
+from lit_llm.objectives.evaluation import PredictionCollector, Predictions
+from lit_llm.optim import OptimizerConfig, build_optimizer, build_schedule, parameter_groups
+from lit_llm.schedules import ScheduleConfig
+
+
+class Objective(LightningModule):
+    """A backbone, a head, a loss that is a sum with a count.
+
+    The gradient of an optimizer step is that of (sum of losses) / (number of targets) over all
+    ranks and all accumulated batches, whatever their sizes (docs/decisions/0002).
+
+    A subclass says which head it wants (``build_head``), which logits it computes (``logits``), its
+    loss (``loss``), and how a whole split is scored (``score``).
+
+    Args:
+        backbone: the transformer; the attribute's name is the same in every objective.
+        optimizer: which optimizer, how fast.
+        schedule: how the learning rate moves.
+    """
+
+    monitor: ClassVar[str] = "val/loss"
+    monitor_mode: ClassVar[str] = "min"
+
+    def __init__(
+        self, backbone: Backbone, optimizer: OptimizerConfig, schedule: ScheduleConfig
+    ) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.head: nn.Module | None = None
+        self.optimizer_config = optimizer
+        self.schedule_config = schedule
+        self.label_names: list[str] = []
+        self.results: dict[str, dict[str, Any]] = {}
+        self._window: Tensor | None = None
+        self._step_log: dict[str, float] = {}
+        self._collector = PredictionCollector()
+
+    @abstractmethod
+    def build_head(self) -> nn.Module | None:
+        """Build the backbone's weights and return the head, once the labels are known."""
+
+    @abstractmethod
+    def logits(self, batch: PackedBatch) -> Tensor:
+        """Scores at the batch's targets, (M, C), or per segment, (B, C)."""
+
+    @abstractmethod
+    def loss(self, logits: Tensor, batch: PackedBatch) -> tuple[Tensor, Tensor]:
+        """Loss summed over the targets, and their count."""
+
+    @abstractmethod
+    def probabilities(self, logits: Tensor) -> Tensor:
+        """What a window contributes to its unit's prediction, the logits' shape."""
+
+    @abstractmethod
+    def score(self, predictions: Predictions, examples: Any) -> dict[str, Any]:
+        """Metrics, tables and records of a split, from one prediction per unit."""
+
+    def build(self, label_names: list[str]) -> None:
+        """Create the weights, once: later calls do nothing."""
+        if self.head is None:
+            self.label_names = list(label_names)
+            self.head = self.build_head()
+
+    def configure_model(self) -> None:
+        """Called by the trainer when the data module knows the labels."""
+        self.build(self.trainer.datamodule.label_names)  # type: ignore[attr-defined]
+
+    def save(self, directory: str | Path) -> None:
+        """Write backbone, head and tokenizer as a transformers directory."""
+        self.backbone.save(directory, self.head)
+
+    def load_weights(self, directory: str | Path) -> None:
+        """Take over the weights of a directory written by ``save``, every one of them."""
+        assert self.head is not None
+        backbone, head = self.backbone, self.head
+        try:
+            self.backbone = Backbone(str(directory))
+            saved_head = self.build_head()
+            assert backbone.model is not None and self.backbone.model is not None
+            backbone.model.load_state_dict(self.backbone.model.state_dict())
+            if saved_head is not None:
+                head.load_state_dict(saved_head.state_dict())
+        finally:
+            self.backbone, self.head = backbone, head
+
+    def training_step(self, batch: PackedBatch, batch_idx: int) -> Tensor:
+        """The local sum of losses; the division waits until the window's count is known."""
+        logits = self.logits(batch)
+        if batch.num_examples == 0:
+            return logits.sum() * 0.0
+        total, count = self.loss(logits, batch)
+        seen = torch.stack([total.detach().double(), count.detach().double()])
+        self._window = seen if self._window is None else self._window + seen
+        return total
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: torch.optim.Optimizer,
+        gradient_clip_val: int | float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Divide the window's gradients by its global count, and clip, in one pass.
+
+        Lightning calls this before every optimizer step, after fp16 unscaling.
+        """
+        window = self._window
+        if window is None:
+            window = torch.zeros(2, dtype=torch.float64, device=self.device)
+        self._window = None
+        if self.trainer.world_size > 1:
+            torch.distributed.all_reduce(window)
+        total, count = window.tolist()
+        scale = self.trainer.accumulate_grad_batches * self.trainer.world_size / max(count, 1e-12)
+        gradients = [p.grad for p in self.parameters() if p.grad is not None]
+        norm = torch.nn.utils.get_total_norm(gradients) * scale
+        self._step_log = {"train/loss": total / max(count, 1e-12), "train/grad_norm": norm.item()}
+        if gradient_clip_algorithm in (None, "norm") and gradient_clip_val:
+            scale = scale * min(1.0, gradient_clip_val / (self._step_log["train/grad_norm"] + 1e-6))
+        torch._foreach_mul_(gradients, scale)
+        if gradient_clip_algorithm == "value":
+            self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
+
+    def on_train_batch_end(self, outputs: Any, batch: PackedBatch, batch_idx: int) -> None:
+        """Log the step that has just been made: global loss, gradient norm before clipping."""
+        if self._step_log:
+            self.log("train/loss", self._step_log["train/loss"], prog_bar=True)
+            self.log("train/grad_norm", self._step_log["train/grad_norm"])
+            self._step_log = {}
+
+    def validation_step(self, batch: PackedBatch, batch_idx: int) -> None:
+        """Collect the predictions of one batch."""
+        self._collect(batch)
+
+    def test_step(self, batch: PackedBatch, batch_idx: int) -> None:
+        """Collect the predictions of one batch."""
+        self._collect(batch)
+
+    def _collect(self, batch: PackedBatch) -> None:
+        logits = self.logits(batch)
+        if batch.num_examples == 0:
+            return
+        total, count = self.loss(logits, batch)
+        self._collector.add(batch, self.probabilities(logits), total, count)
+
+    def on_validation_epoch_end(self) -> None:
+        """Score the development set."""
+        self._report("val", partial=_limited(self.trainer, self.trainer.limit_val_batches))
+
+    def on_test_epoch_end(self) -> None:
+        """Score the test set."""
+        self._report("test", partial=_limited(self.trainer, self.trainer.limit_test_batches))
+
+    def _report(self, split: str, partial: bool) -> None:
+        """Every rank gathers all predictions and computes the same metrics from them."""
+        data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
+        predictions = self._collector.gather(data.num_units(split), partial)
+        self._collector = PredictionCollector()
+        result = self.score(predictions, data.examples(split))
+        result["metrics"] = {"loss": predictions.loss, **result["metrics"]}
+        self.results[split] = result
+        for name, value in result["metrics"].items():
+            shown = f"{split}/{name}" in (self.monitor, f"{split}/loss")
+            self.log(f"{split}/{name}", value, prog_bar=shown, rank_zero_only=False)
+
+    def configure_optimizers(self) -> Any:
+        """One optimizer over all parameters, one schedule stepped with it."""
+        groups = parameter_groups(self.named_parameters(), self.optimizer_config)
+        fused = self.trainer.precision != "16-mixed"  # the fused one unscales after clipping
+        optimizer = build_optimizer(groups, self.optimizer_config, fused)
+        total_steps = max(int(self.trainer.estimated_stepping_batches), 1)
+        schedule = build_schedule(optimizer, self.schedule_config, total_steps)
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": schedule, "interval": "step"},
+        }
+
+
+def _limited(trainer: Any, limit: int | float) -> bool:
+    return bool(trainer.fast_dev_run or trainer.sanity_checking or limit != 1.0)

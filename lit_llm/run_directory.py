@@ -1,0 +1,144 @@
+"""A run's directory: what it holds and how it is written (docs/run_directory.md)."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+RESULTS_SCHEMA = 1
+"""Version of ``results.json`` and ``predictions.jsonl``."""
+
+
+def fresh_run_dir(requested: str | None) -> Path:
+    """The directory of a new run, created.
+
+    Args:
+        requested: a path that does not exist or is empty; None makes a new one under ``runs/``.
+
+    Raises:
+        ValueError: the directory holds something already.
+    """
+    if requested is None:
+        stem = Path("runs") / datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
+        requested, number = str(stem), 1
+        while Path(requested).exists():
+            number += 1
+            requested = f"{stem}_{number}"
+    path = Path(requested)
+    if path.is_file() or (path.is_dir() and any(path.iterdir())):
+        raise ValueError(
+            f"--run_dir {path} is not empty: choose another, or continue it with --resume {path}"
+        )
+    path.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+def existing_run(requested: str, flag: str, needs: str) -> Path:
+    """An earlier run's directory.
+
+    Raises:
+        ValueError: it lacks ``config.yaml`` or what the command needs.
+    """
+    path = Path(requested)
+    for name in ("config.yaml", needs):
+        if not (path / name).exists():
+            raise ValueError(f"{flag} {path}: there is no {name} in it, so it is not a finished run")
+    return path
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file beside its place, flush it, and rename it there."""
+    staging = path.with_name(f".{path.name}.new")
+    with staging.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(staging, path)
+
+
+def write_json(path: Path, data: Any) -> None:
+    """Write plain data as indented JSON; a number that is not finite becomes null."""
+    text = json.dumps(_finite(data), indent=2, ensure_ascii=False, allow_nan=False)
+    write_text(path, text + "\n")
+
+
+def write_records(path: Path, records: Iterable[Mapping[str, Any]]) -> None:
+    """Write one JSON object a line."""
+    lines = (json.dumps(_finite(dict(record)), ensure_ascii=False) for record in records)
+    write_text(path, "".join(f"{line}\n" for line in lines))
+
+
+def write_results(
+    directory: Path,
+    split_results: Mapping[str, Mapping[str, Any]],
+    facts: Mapping[str, Any],
+    predictions_of: str,
+) -> dict[str, Any]:
+    """Write ``results.json``, ``predictions.jsonl`` and ``report.md``; the results.
+
+    Args:
+        directory: the run's, or the command's inside it.
+        split_results: what ``Objective.results`` holds: metrics, tables, text and records of each
+            evaluated split.
+        facts: what else to record (seed, best step, parameters, training totals, ...).
+        predictions_of: the split whose records are written.
+    """
+    metrics = {
+        f"{split}/{name}": value
+        for split, result in split_results.items()
+        for name, value in result["metrics"].items()
+    }
+    tables = {split: result["tables"] for split, result in split_results.items()}
+    results = {"schema": RESULTS_SCHEMA, **facts, "metrics": metrics, "tables": tables}
+    records = split_results.get(predictions_of, {}).get("records", [])
+    write_records(directory / "predictions.jsonl", records)
+    write_text(directory / "report.md", render_report(results, split_results))
+    write_json(directory / "results.json", results)
+    return results
+
+
+def render_report(results: Mapping[str, Any], splits: Mapping[str, Mapping[str, Any]]) -> str:
+    """The results as a page of Markdown."""
+    lines = [f"# {results.get('run', 'Run')}", ""]
+    for key in ("objective", "data", "backbone", "seed", "num_parameters"):
+        if key in results:
+            lines.append(f"- {key.replace('_', ' ')}: {results[key]}")
+    best = results.get("best") or {}
+    if best:
+        lines.append(
+            f"- best model: step {best['step']}, epoch {best['epoch']}, "
+            f"{best['monitor']} {best['value']:.4f}"
+        )
+    for key, value in (results.get("train") or {}).items():
+        lines.append(f"- training {key.replace('_', ' ')}: {_short(value)}")
+    for split, counts in (results.get("notices") or {}).items():
+        lines += [f"- {split}: {count:,} {what}" for what, count in counts.items()]
+    lines += ["", "## Metrics", "", "| metric | value |", "| --- | ---: |"]
+    lines += [f"| {name} | {_short(value)} |" for name, value in results["metrics"].items()]
+    for name, value in (results.get("references") or {}).items():
+        lines.append(f"| *{name.replace('_', ' ')} (reference, test)* | {_short(value)} |")
+    for split, result in splits.items():
+        if result["text"]:
+            lines += ["", f"## {split}", "", "```", result["text"].rstrip(), "```"]
+    return "\n".join(lines) + "\n"
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:,.1f}" if abs(value) >= 1000 else f"{value:.4f}"
+    return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def _finite(data: Any) -> Any:
+    if isinstance(data, float):
+        return data if math.isfinite(data) else None
+    if isinstance(data, Mapping):
+        return {str(key): _finite(value) for key, value in data.items()}
+    if isinstance(data, list | tuple):
+        return [_finite(value) for value in data]
+    return data

@@ -1,0 +1,16 @@
+"""Shared by all tests: no network, one thread, caches in a temporary place."""
+
+import os
+
+os.environ.update(HF_HUB_OFFLINE="1", WANDB_MODE="disabled", TOKENIZERS_PARALLELISM="false")
+
+import pytest
+import torch
+
+torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("LIT_LLM_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv("LIT_LLM_RUN_DIR", raising=False)

@@ -3,24 +3,32 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import sys
 import traceback
+import warnings
 from pathlib import Path
 from typing import Any
 
 import yaml
-from jsonargparse import ArgumentError, Namespace, set_parsing_settings
+from jsonargparse import ArgumentError, set_parsing_settings
 from lightning.pytorch import Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities import rank_zero_info
 
+from lit_llm.cli_errors import check_yaml, readable
 from lit_llm.data.data_module import PackedDataModule
 from lit_llm.environment import default_precision
 from lit_llm.loggers import MetricsCSV, WandbConfig, wandb_logger
 from lit_llm.objectives.objective import Objective
-from lit_llm.run_directory import existing_run, fresh_run_dir, write_text
-from lit_llm.run_record import finish_fit, finish_evaluation, write_environment
+from lit_llm.run_directory import (
+    discard_if_nothing_was_trained,
+    existing_run,
+    fresh_run_dir,
+    write_text,
+)
+from lit_llm.run_record import finish_evaluation, finish_fit, write_environment
 
 BASE = Path(__file__).with_name("base.yaml")
 ALLOWED_IMPORTS = ("lit_llm", "lightning.pytorch", "torch.optim", "torch.nn", "torchmetrics")
@@ -85,15 +93,24 @@ class RunCLI(LightningCLI):
 
 def main(command: str, words: list[str]) -> int:
     """Run ``fit``, ``validate`` or ``test``; the process's exit code."""
+    logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(_without_adverts)
+    warnings.filterwarnings("ignore", message=".*LightningCLI's args parameter.*")
+    warnings.filterwarnings("ignore", message=".*isinstance\\(treespec, LeafSpec\\).*")
     try:
         if command == "fit":
             _fit(words)
         else:
             _evaluate(command, words)
-    except (ArgumentError, ValueError, OSError, RuntimeError, TypeError) as error:
-        if os.environ.get("LIT_LLM_TRACEBACK") or not _ours(error):
+    except ArgumentError as error:
+        configs, others = _split_configs(words)
+        message = readable(str(error.message), configs, others)
+        print(f"lit-llm {command}: {message}", file=sys.stderr)
+        return 1
+    except Exception as error:
+        ours = _our_sentence(error)
+        if ours is None or os.environ.get("LIT_LLM_TRACEBACK"):
             traceback.print_exc()
-        print(f"lit-llm {command}: {_sentence(error)}", file=sys.stderr)
+        print(f"lit-llm {command}: {ours or error}", file=sys.stderr)
         return 1
     return 0
 
@@ -115,10 +132,14 @@ def _fit(words: list[str]) -> None:
     else:
         _refuse_without_config(rest)
         run_dir = _run_dir_of_all_ranks(options.run_dir)
-    cli = RunCLI(rest, run_dir)
-    rank_zero_info(f"run directory: {run_dir}")
-    write_environment(run_dir, ["fit", *words])
-    cli.trainer.fit(cli.model, cli.datamodule, ckpt_path=checkpoint, weights_only=True)
+    try:
+        cli = RunCLI(rest, run_dir)
+        rank_zero_info(f"run directory: {run_dir}")
+        write_environment(run_dir, ["fit", *words])
+        cli.trainer.fit(cli.model, cli.datamodule, ckpt_path=checkpoint, weights_only=True)
+    except BaseException:
+        discard_if_nothing_was_trained(run_dir)
+        raise
     finish_fit(cli.trainer, cli.model, cli.datamodule, run_dir)
 
 
@@ -132,7 +153,9 @@ def _evaluate(command: str, words: list[str]) -> None:
     run_dir = existing_run(options.run, "--run", "best")
     cli = RunCLI([*saved_run_arguments(run_dir), "--trainer.logger", "false", *rest], None)
     cli.trainer.callbacks[:] = [  # type: ignore[attr-defined]
-        callback for callback in cli.trainer.callbacks if "ProgressBar" in type(callback).__name__  # type: ignore[attr-defined]
+        callback
+        for callback in cli.trainer.callbacks
+        if "ProgressBar" in type(callback).__name__  # type: ignore[attr-defined]
     ]
     cli.datamodule.label_names = saved_label_names(cli.model)
     loop = cli.trainer.validate if command == "validate" else cli.trainer.test
@@ -162,22 +185,33 @@ def _own_options(
     words: list[str], command: str, flags: dict[str, str]
 ) -> tuple[argparse.Namespace, list[str]]:
     """Take our own flags out, and put configs before flags, as LightningCLI wants them."""
-    parser = argparse.ArgumentParser(f"lit-llm {command}", add_help=False, allow_abbrev=False)
+    parser = argparse.ArgumentParser(
+        f"lit-llm {command}", add_help=False, allow_abbrev=False, exit_on_error=False
+    )
     for flag, text in flags.items():
         parser.add_argument(flag, help=text)
     parser.add_argument("--allow_import", action="append", default=[])
-    parser.add_argument("--config", "-c", action="append", default=[])
-    options, rest = parser.parse_known_args(words)
-    for config in options.config:
-        if not Path(config).is_file():
-            raise ValueError(f"--config {config}: there is no such file")
-    if "model" in rest or "data" in rest:
-        raise ValueError(f"unexpected word among the flags: {rest}")
+    try:
+        options, rest = parser.parse_known_args(words)
+        configs, rest = _split_configs(rest)
+    except argparse.ArgumentError as error:
+        raise ValueError(str(error)) from None
+    check_yaml(configs)
+    if _wants_help(rest):
+        parser.print_help()
     set_parsing_settings(
         import_path_denylist=["*"],
         import_path_allowlist=[*ALLOWED_IMPORTS, *options.allow_import],
     )
-    return options, [*(word for path in options.config for word in ("--config", path)), *rest]
+    return options, [*(word for path in configs for word in ("--config", path)), *rest]
+
+
+def _split_configs(words: list[str]) -> tuple[list[str], list[str]]:
+    """The configuration files, in order, and the other words."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    parser.add_argument("--config", "-c", action="append", default=[])
+    options, rest = parser.parse_known_args(words)
+    return options.config, rest
 
 
 def _wants_help(words: list[str]) -> bool:
@@ -200,22 +234,16 @@ def _run_dir_of_all_ranks(requested: str | None) -> Path:
     return run_dir
 
 
-def _ours(error: BaseException) -> bool:
-    """Whether the error is a sentence for the user, not a fault inside a library."""
-    if isinstance(error, ArgumentError):
-        return True
-    frames = traceback.extract_tb(error.__traceback__)
-    return str(Path(__file__).parent) in str(Path(frames[-1].filename).parent)
+def _our_sentence(error: BaseException | None) -> str | None:
+    """What this package said to the user, however deep; None for a fault inside a library."""
+    while error is not None:
+        frames = traceback.extract_tb(error.__traceback__)
+        raised_here = frames and str(Path(__file__).parent) in frames[-1].filename
+        if raised_here and (frames[-1].line or "").startswith("raise"):
+            return str(error)
+        error = error.__cause__
+    return None
 
 
-def _sentence(error: BaseException) -> str:
-    """The message without the parser's own framing."""
-    text = str(error.message if isinstance(error, ArgumentError) else error)
-    lines = [line.strip(" -") for line in text.splitlines() if line.strip(" -")]
-    shown = "\n  ".join(lines)
-    if "not allowed" in shown and "import" in shown:
-        shown += "\n  Allow your own package with --allow_import PACKAGE."
-    return shown
-
-
-__all__ = ["Namespace", "RunCLI", "main", "saved_label_names", "saved_run_arguments"]
+def _without_adverts(record: logging.LogRecord) -> bool:
+    return not record.getMessage().startswith(("💡", "GPU available", "TPU available"))

@@ -118,9 +118,7 @@ class WandbConfig:
 
     def __post_init__(self) -> None:
         if self.mode not in ("auto", "online", "offline", "disabled"):
-            raise ValueError(
-                f"wandb.mode is auto, online, offline or disabled, not {self.mode!r}"
-            )
+            raise ValueError(f"wandb.mode is auto, online, offline or disabled, not {self.mode!r}")
 
 
 def wandb_mode(config: WandbConfig) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import shutil
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from pathlib import Path
@@ -38,6 +39,12 @@ def fresh_run_dir(requested: str | None) -> Path:
     return path
 
 
+def discard_if_nothing_was_trained(path: Path) -> None:
+    """Remove the directory of a run that failed before its first checkpoint or best model."""
+    if not (path / "checkpoints").exists() and not (path / "best").exists():
+        shutil.rmtree(path, ignore_errors=True)
+
+
 def existing_run(requested: str, flag: str, needs: str) -> Path:
     """An earlier run's directory.
 
@@ -47,7 +54,7 @@ def existing_run(requested: str, flag: str, needs: str) -> Path:
     path = Path(requested)
     for name in ("config.yaml", needs):
         if not (path / name).exists():
-            raise ValueError(f"{flag} {path}: there is no {name} in it, so it is not a finished run")
+            raise ValueError(f"{flag} {path}: there is no {name} in it, so it is no such run")
     return path
 
 

@@ -41,7 +41,7 @@ def main() -> None:
         torch.set_num_threads(settings.threads)
     before = environment(settings.device)
     # Only the measured system is imported: the other's modules would count as its memory.
-    if settings.system == "ours":
+    if settings.system.startswith("ours"):
         from experiments.speed.ours import measure
     else:
         from experiments.speed.hugging_face import measure

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer, seed_everything
-from lit_llm.data.imdb import IMDB
 
 from experiments.speed.meter import Meter
 from experiments.speed.settings import Settings
@@ -14,6 +13,8 @@ from lit_llm.backbone.backbone import Backbone
 from lit_llm.batch import PackedBatch
 from lit_llm.data.conll2003 import CoNLL2003
 from lit_llm.data.data_module import BatchConfig, PackedDataModule
+from lit_llm.data.imdb import IMDB
+from lit_llm.objectives.objective import Objective
 from lit_llm.objectives.sequence_classification import SequenceClassification
 from lit_llm.objectives.token_classification import TokenClassification
 from lit_llm.optim import OptimizerConfig
@@ -43,12 +44,13 @@ class MeterCallback(Callback):
         self.meter.step(tokens, batch.input_ids.numel(), batch.num_examples)
 
 
-def build_task(settings: Settings) -> tuple[LightningModule, PackedDataModule]:
+def build_task(settings: Settings) -> tuple[Objective, PackedDataModule]:
     """The objective and its data, as the CLI would build them from a config."""
     backbone = Backbone(
         settings.model,
         hidden_dropout=settings.dropout,
         attention_dropout=settings.attention_dropout,
+        attn_implementation="segments" if settings.system == "ours_segments" else None,
     )
     optimizer = OptimizerConfig(lr=settings.lr, weight_decay=settings.weight_decay)
     schedule = ScheduleConfig(name="linear", warmup_fraction=0.1)
@@ -87,7 +89,7 @@ def measure(settings: Settings) -> dict[str, Any]:
         callbacks=[MeterCallback(meter)],
     )
     trainer.fit(model, data)
-    config = model.backbone.config
+    config: Any = model.backbone.config
     return {
         **meter.result(),
         "optimizer": "adamw_torch_fused",

@@ -107,7 +107,8 @@ def load_splits(settings: Settings) -> tuple[dict[str, Dataset], list[str], Any]
         ValueError: a sentence was cut, so that gold entities would be missing from the score.
     """
     tokenizer = AutoTokenizer.from_pretrained(model_path(settings.model))
-    splits, names = {}, []
+    splits: dict[str, Dataset] = {}
+    names: list[str] = []
     for split in data.CONLL_FILES:
         sentences = data.conll2003(settings.data_dir, split)
         names = names or data.label_names(sentences)

@@ -10,7 +10,6 @@ from torch import Tensor, nn
 from transformers import (
     AutoModel,
     PreTrainedConfig,
-    PreTrainedModel,
     PreTrainedTokenizerFast,
 )
 
@@ -33,7 +32,7 @@ from lit_llm.backbone.sizes import (
     scratch_needs_tokenizer,
     take_vocabulary,
 )
-from lit_llm.backbone.source import find_directory, resolve_source
+from lit_llm.backbone.source import TOKENIZER_KEY, find_directory, resolve_source
 from lit_llm.backbone.tokenizer import (
     check_same_vocabulary,
     load_tokenizer,
@@ -63,6 +62,7 @@ class Backbone(nn.Module):
             segment on its own, for long rows on a CPU.
 
     Attributes:
+        source: as it was given.
         model: the base model, after ``build``.
         tokenizer: None until ``set_tokenizer`` where it is to be trained.
         tokenizer_to_train: its kind and size then, else None.
@@ -87,6 +87,9 @@ class Backbone(nn.Module):
     ) -> None:
         super().__init__()
         self.source = source
+        self.model: PreTrainedModel | None = None
+        self._extra: dict[str, Any] = {}
+        self.head_loaded = False
         found = resolve_source(source)
         self._directory = found.directory
         self._init_from = find_directory(init_from, "backbone.init_from") if init_from else None
@@ -102,9 +105,6 @@ class Backbone(nn.Module):
         self.tokenizer_to_train = tokenizer_to_train(tokenizer, self.causal)
         self.tokenizer: PreTrainedTokenizerFast = None
         self._read_tokenizer(source, tokenizer)
-        self.model: PreTrainedModel | None = None
-        self._extra: dict[str, Any] = {}
-        self.head_loaded = False
 
     @property
     def max_positions(self) -> int | None:
@@ -227,9 +227,9 @@ class Backbone(nn.Module):
         elif self._directory is None:
             if tokenizer is None:
                 raise ValueError(scratch_needs_tokenizer(source))
-            self.set_tokenizer(find_directory(tokenizer, "backbone.tokenizer"))
+            self.set_tokenizer(find_directory(tokenizer, TOKENIZER_KEY))
         else:
-            where = find_directory(tokenizer, "backbone.tokenizer") if tokenizer else None
+            where = find_directory(tokenizer, TOKENIZER_KEY) if tokenizer else None
             self.tokenizer = load_tokenizer(where or self._directory)
             if len(self.tokenizer) > self.config.vocab_size:
                 raise ValueError(

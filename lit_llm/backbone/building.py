@@ -52,8 +52,10 @@ def build_model(
     else:
         model, report = load_model(auto, directory, config, attention)
     if task is AutoModel:
-        take_pooler(model)
-        report.new = [key for key in report.new if not key.startswith("pooler.")]
+        pooler = take_pooler(model)
+        keys = [f"pooler.{name}" for name in pooler.state_dict()] if pooler is not None else []
+        report.unused += [key for key in keys if directory and key not in report.new]
+        report.new = [key for key in report.new if key not in keys]
         return model, None, report
     if known:
         base, head = model.base_model, TaskHead(model)

@@ -28,6 +28,8 @@ _TOKENIZER_FILES = (
     "sentencepiece.bpe.model",
 )
 
+TOKENIZER_KEY = "backbone.tokenizer"
+
 
 @dataclass(frozen=True)
 class Source:
@@ -63,9 +65,10 @@ def resolve_source(source: str, what: str = "backbone.source") -> Source:
     if source in SIZES:
         return Source(size=source)
     path = Path(source).expanduser()
-    if path.is_dir():
+    if source and path.is_dir():
         return _local_directory(path, what)
-    if path.is_file() or source.startswith(("/", ".", "~")) or source.count("/") > 1 or not source:
+    is_path = source.startswith(("/", ".", "~")) or source.count("/") > 1
+    if is_path or not source or path.is_file():
         raise ValueError(f"{what} = {source!r}: there is no such directory; {_INSTEAD}")
     return Source(directory=_hub_directory(source, what))
 
@@ -106,6 +109,13 @@ def check_weights(directory: Path, what: str = "backbone.source") -> None:
     )
 
 
+def _is_usable(directory: Path, what: str) -> bool:
+    """A tokenizer may stand alone; anything else needs a model's configuration."""
+    if what == TOKENIZER_KEY and has_tokenizer(directory):
+        return True
+    return (directory / "config.json").is_file()
+
+
 def _package_directory(source: str, what: str) -> Path:
     package, _, inside = source.removeprefix("pkg://").partition("/")
     try:  # of a top-level package this reads no code of the package
@@ -119,7 +129,7 @@ def _package_directory(source: str, what: str) -> Path:
         )
     for root in spec.submodule_search_locations:
         directory = Path(root, inside)
-        if (directory / "config.json").is_file():
+        if _is_usable(directory, what):
             return directory
     raise ValueError(f"{what} = {source!r}: {directory} holds no config.json")
 
@@ -127,10 +137,10 @@ def _package_directory(source: str, what: str) -> Path:
 def _local_directory(path: Path, what: str) -> Source:
     if (path / "best").is_dir():
         best = path / "best"
-        if not (best / "config.json").is_file():
+        if not _is_usable(best, what):
             raise ValueError(f"{what}: {best} holds no config.json: the run saved no model")
         return Source(directory=best, is_run=True)
-    if (path / "config.json").is_file():
+    if _is_usable(path, what):
         return Source(directory=path, is_run=(path.name == "best"))
     if (path / "config.yaml").is_file():
         raise ValueError(
@@ -160,7 +170,7 @@ def _hub_directory(repo_id: str, what: str) -> Path:
             f"({str(error).splitlines()[0]}): check the name (organisation/model), or {_INSTEAD}"
         ) from error
     directory = Path(found)
-    if not (directory / "config.json").is_file():
+    if not _is_usable(directory, what):
         raise OSError(f"{what} = {repo_id!r}: {directory} holds no config.json; {_INSTEAD}")
     return directory
 

@@ -25,16 +25,15 @@ class BatchRows(NamedTuple):
 
 
 class Plan(Protocol):
-    """What a loader asks of a plan; ``len(plan)`` is the number of batches in an epoch.
+    """What a loader asks of a plan.
+
+    ``len(plan)`` is the number of batches in an epoch; epoch e begins at batch ``e * len(plan)``.
 
     Attributes:
         world_size: ranks that share each global batch.
-        endless: an epoch goes on where the last one stopped, even if that was cut short; else
-            epoch e begins at batch ``e * len(plan)``.
     """
 
     world_size: int
-    endless: bool
 
     def __len__(self) -> int: ...
 

@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -88,7 +88,7 @@ def _flush(path: Path) -> None:
         os.close(descriptor)
 
 
-def write_table(path: Path, rows: Iterable[dict[str, Any]]) -> int:
+def write_table(path: Path, rows: Iterable[Mapping[str, Any]]) -> int:
     """Write rows of plain data as one Arrow file, in chunks; the number of rows.
 
     The column types are those of the first chunk.
@@ -113,8 +113,8 @@ def write_table(path: Path, rows: Iterable[dict[str, Any]]) -> int:
     return count
 
 
-def _chunks(rows: Iterable[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
-    chunk: list[dict[str, Any]] = []
+def _chunks(rows: Iterable[Mapping[str, Any]]) -> Iterator[list[Mapping[str, Any]]]:
+    chunk: list[Mapping[str, Any]] = []
     for row in rows:
         chunk.append(row)
         if len(chunk) == _CHUNK:
@@ -137,7 +137,7 @@ def _compact(schema: Any) -> Any:
     return pa.schema([pa.field(field.name, smaller(field.type)) for field in schema])
 
 
-class ArrowTable:
+class ArrowTable(Sequence[dict[str, Any]]):
     """Rows of an Arrow file, memory-mapped.
 
     ``table[i]`` is a dictionary: numeric lists come as NumPy arrays, the rest as Python values.
@@ -164,7 +164,7 @@ class ArrowTable:
     def __len__(self) -> int:
         return int(self._starts[-1])
 
-    def __getitem__(self, index: int) -> dict[str, Any]:
+    def __getitem__(self, index: Any) -> Any:
         if not 0 <= index < len(self):
             raise IndexError(f"row {index} of {len(self)} in {self.path}")
         chunk = int(np.searchsorted(self._starts, index, side="right")) - 1

@@ -153,8 +153,8 @@ class _Lines:
             )
         if len(columns) != self.width:
             raise ValueError(
-                f"the number of columns is {len(columns)}, but {self.width} on line {self.first}; give"
-                " every line the same columns"
+                f"the number of columns is {len(columns)}, but {self.width} on line"
+                f" {self.first}; give every line the same columns"
             )
         return columns
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -75,7 +75,7 @@ class CoNLL2003(TaggedDataModule):
         convert_tags(splits.values(), self.scheme)
         return splits
 
-    def read(self, split: Split) -> Iterable[dict[str, Any]]:
+    def read(self, split: Split) -> Iterable[Mapping[str, Any]]:
         """The split's sentences."""
         return self._splits[split]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -90,12 +90,12 @@ class PackedDataModule(LightningDataModule):
         self.notices: dict[str, dict[str, int]] = {}
 
     @abstractmethod
-    def read(self, split: Split) -> Iterable[dict[str, Any]] | None:
-        """The split's examples in file order; None if there is no such split."""
+    def read(self, split: Split) -> Iterable[Mapping[str, Any]]:
+        """The split's examples in file order; asked for only where ``source`` is not None."""
 
     @abstractmethod
     def source(self, split: Split) -> Any:
-        """Plain data that changes whenever ``read`` would give something else."""
+        """Plain data that changes whenever ``read`` would; None if there is no such split."""
 
     @abstractmethod
     def find_label_names(self, examples: Iterable[dict[str, Any]]) -> list[str]:
@@ -183,8 +183,7 @@ class PackedDataModule(LightningDataModule):
         directory = self.cache_dir / f"examples-{key}"
 
         def build(staging: Path) -> None:
-            examples = self.read(split)
-            write_table(staging / "examples.arrow", examples or [])
+            write_table(staging / "examples.arrow", self.read(split))
 
         build_once(directory, build)
         self._examples[split] = ArrowTable(directory / "examples.arrow")

@@ -53,7 +53,7 @@ class IMDB(TextDataModule):
         super().__init__(truncation, max_length, batches, cache_dir)
         self.path = path
 
-    def read(self, split: Split) -> Iterable[dict[str, Any]]:
+    def read(self, split: Split) -> Iterable[Mapping[str, Any]]:
         """The split's reviews, in the order of their ids, negative ones first."""
         train = self._reviews["train"]
         if split == "test":

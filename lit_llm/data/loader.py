@@ -30,9 +30,13 @@ class PackedLoader:
 
     Every ``iter`` is the next epoch: ``examples_per_batch`` reshuffles, ``tokens_per_batch`` goes
     on in its stream, evaluation begins anew. After ``load_state_dict`` the first ``iter`` yields
-    what the stored epoch had left, or the next epoch if it had nothing left. Under Lightning the
-    trainer says which epoch it is (``set_epoch``), for an epoch cut short by
-    ``limit_train_batches`` is over although the loader has more.
+    what the stored epoch had left, or the next epoch if it had nothing left. Epoch e always begins
+    at batch ``e * len(loader)`` of the plan, so what a limit (``limit_train_batches``, ``break``)
+    cuts off is not seen.
+
+    Under Lightning the trainer says which epoch it is (``set_epoch``). That is needed: it restores
+    no loader's state from a checkpoint written at the end of an epoch (2.6.6), and an epoch that
+    is cut short is over although the loader has more.
 
     The state counts batches handed out, not those a worker prepared ahead; it is the same on every
     rank and for any number of ranks and workers. The global random generators are never drawn
@@ -70,7 +74,6 @@ class PackedLoader:
         self.batches = _Batches(items, plan, pad_token_id, rank)
         self.num_workers, self.pin_memory = num_workers, pin_memory
         self._epoch = 0
-        self._start = 0  # the plan's number of the epoch's first batch
         self._position = 0  # batches of the epoch handed out
         self._resumed = False
         self._announced: int | None = None
@@ -92,8 +95,8 @@ class PackedLoader:
         self._announced = epoch
 
     def state_dict(self) -> dict[str, int]:
-        """Plain numbers: epoch, its first batch in the plan, batches of it handed out."""
-        return {"epoch": self._epoch, "start": self._start, "position": self._position}
+        """Plain numbers: the epoch, and how many of its batches were handed out."""
+        return {"epoch": self._epoch, "position": self._position}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
         """Go on from a stored state.
@@ -106,30 +109,21 @@ class PackedLoader:
                 f"the checkpoint was written after batch {state['position']} of an epoch that now "
                 f"has {len(self)}: resume with the data and the batch settings it was trained with"
             )
-        self._epoch, self._start, self._position = (
-            state[key] for key in ("epoch", "start", "position")
-        )
+        self._epoch, self._position = state["epoch"], state["position"]
         self._resumed = True
 
     def _begin(self) -> None:
-        resumed, announced = self._resumed, self._announced
+        """Settle which epoch this is and which batch is next."""
+        unfinished = self._resumed and self._position < len(self)
+        epoch = self._announced
+        if epoch is None:
+            epoch = self._epoch if unfinished or not self._position else self._epoch + 1
+        if epoch != self._epoch or not self._resumed:
+            self._epoch, self._position = epoch, 0
         self._resumed, self._announced = False, None
-        if announced is None:
-            unfinished = resumed and self._position < len(self)
-            over = self._position > 0 and not unfinished
-            announced = self._epoch + over
-        if announced == self._epoch:
-            self._position *= resumed  # asked for once more: from its start
-            return
-        follows = announced == self._epoch + 1
-        if self.plan.endless and follows:
-            self._start += self._position
-        else:
-            self._start = announced * len(self)
-        self._epoch, self._position = announced, 0
 
     def _rest(self) -> Iterator[PackedBatch]:
-        start = self._start
+        start = self._epoch * len(self)
         loader: DataLoader[PackedBatch] = DataLoader(
             self.batches,
             batch_size=None,

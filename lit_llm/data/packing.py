@@ -42,8 +42,6 @@ class TokensPerBatch:
             below ``row_length``.
     """
 
-    endless = True
-
     def __init__(
         self,
         lengths: ArrayLike,
@@ -122,8 +120,6 @@ class ExamplesPerBatch:
         ValueError: no example, or an empty one.
     """
 
-    endless = False
-
     def __init__(
         self,
         lengths: ArrayLike,
@@ -176,8 +172,6 @@ class EvaluationPlan:
     Raises:
         ValueError: an empty example.
     """
-
-    endless = False
 
     def __init__(
         self, lengths: ArrayLike, *, tokens_per_batch: int, packs: bool = True, world_size: int = 1

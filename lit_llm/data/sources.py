@@ -38,4 +38,3 @@ def is_table(source: Path | HubSplit) -> bool:
 
 Paths = str | dict[str, str]
 """A directory, a hub id, or a file for each of train, dev and test."""
-

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -55,7 +55,7 @@ class TextClassification(TextDataModule):
     def _sources(self) -> dict[str, Path | HubSplit]:
         return split_sources(self.path)
 
-    def read(self, split: Split) -> Iterable[dict[str, Any]]:
+    def read(self, split: Split) -> Iterable[Mapping[str, Any]]:
         """The split's texts, in file order."""
         return read_text_table(
             self._sources[split],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from lit_llm.data import toy
@@ -38,7 +38,7 @@ class ToyNER(TaggedDataModule):
         super().__init__(context, max_length, batches, cache_dir)
         self.corpus_seed = corpus_seed
 
-    def read(self, split: Split) -> Iterable[dict[str, Any]]:
+    def read(self, split: Split) -> Iterable[Mapping[str, Any]]:
         """The split's sentences, made from the seed."""
         return toy_ner("dev" if split == "val" else split, self.corpus_seed)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from lit_llm.data import toy
@@ -12,6 +12,7 @@ from lit_llm.data.text_data_module import TextDataModule
 from lit_llm.data.text_items import Truncation
 from lit_llm.data.toy.baselines import toy_rows
 from lit_llm.data.toy.reviews import toy_reviews
+
 
 class ToyReviews(TextDataModule):
     """Reviews of made-up films, with negation and contrast that a bag of words cannot read.
@@ -38,7 +39,7 @@ class ToyReviews(TextDataModule):
         super().__init__(truncation, max_length, batches, cache_dir)
         self.corpus_seed = corpus_seed
 
-    def read(self, split: Split) -> Iterable[dict[str, Any]]:
+    def read(self, split: Split) -> Iterable[Mapping[str, Any]]:
         """The split's reviews, made from the seed."""
         return toy_reviews("dev" if split == "val" else split, self.corpus_seed)
 

@@ -37,12 +37,12 @@ def entities(tags: Sequence[str], strict: bool = False) -> list[Entity]:
         ``mode="strict", scheme=IOB2``.
     """
     found: list[Entity] = []
-    type_, start = "", -1  # the open entity; start is -1 when none is open
+    type_, start = "", -1  # the last tag's type, and where its entity starts; -1 when in none
     for i, tag in enumerate(tags):
         prefix, _, tag_type = tag.partition("-")
         if tag != "O" and (prefix not in ("B", "I") or not tag_type):
             raise ValueError(f"tag {tag!r} of word {i} must be O, B-<type> or I-<type>")
-        if prefix == "I" and start >= 0 and tag_type == type_:
+        if prefix == "I" and tag_type == type_:
             continue
         if start >= 0:
             found.append(Entity(type_, start, i))

@@ -86,6 +86,6 @@ class TagReport(Metric):
             "micro_with_o": micro_average(rows),
             "micro_without_o": micro_average(rows[:-1]),
             "macro": macro_average(occurring),
-            "weighted": macro_average(occurring),
+            "weighted": weighted_average(occurring),
         }
         return {"tags": tags, "averages": averages}

@@ -90,7 +90,8 @@ class Objective(LightningModule):
         try:
             self.backbone = Backbone(str(directory))
             saved_head = self.build_head()
-            assert backbone.model is not None and self.backbone.model is not None
+            assert backbone.model is not None
+            assert self.backbone.model is not None
             backbone.model.load_state_dict(self.backbone.model.state_dict())
             if saved_head is not None:
                 head.load_state_dict(saved_head.state_dict())

@@ -21,9 +21,7 @@ from lit_llm.objectives.objective import Objective
 from lit_llm.optim import OptimizerConfig
 from lit_llm.schedules import ScheduleConfig
 
-ProblemType = Literal[
-    "single_label_classification", "multi_label_classification", "regression"
-]
+ProblemType = Literal["single_label_classification", "multi_label_classification", "regression"]
 
 
 class SequenceClassification(Objective):
@@ -118,7 +116,8 @@ class SequenceClassification(Objective):
         """
         seen = [i for i in range(len(examples)) if predictions.windows[i]]
         metrics = classification_metrics(self.problem_type, len(self.label_names))
-        records, subsets = [], {}
+        records: list[dict[str, Any]] = []
+        subsets: dict[str, list[bool]] = {}
         for i in seen:
             example = examples[i]
             predicted, gold = self._decode(predictions.probabilities[i]), example["label"]
@@ -131,7 +130,7 @@ class SequenceClassification(Objective):
                     "windows": int(predictions.windows[i]),
                 }
             )
-            for subset in example.get("subsets") or ():
+            for subset in example.get("subsets", ()):
                 subsets.setdefault(subset, []).append(predicted == gold)
         numbers: dict[str, float] = {}
         if seen:

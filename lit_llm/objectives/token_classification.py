@@ -72,9 +72,7 @@ class TokenClassification(Objective):
 
     def loss(self, logits: Tensor, batch: PackedBatch) -> tuple[Tensor, Tensor]:
         """Cross-entropy summed over words, and their number."""
-        return cross_entropy(
-            logits, batch.targets["labels"], label_smoothing=self.label_smoothing
-        )
+        return cross_entropy(logits, batch.targets["labels"], label_smoothing=self.label_smoothing)
 
     def probabilities(self, logits: Tensor) -> Tensor:
         """Softmax over tags, (M, C)."""

@@ -54,9 +54,7 @@ def assert_exact(directory, items, batch, **settings):
 
 @pytest.mark.parametrize("attention", ["sdpa", "eager"])
 @pytest.mark.parametrize("model_type", sorted(PACKABLE))
-def test_packed_rows_equal_one_example_at_a_time(
-    model_type, attention, source, items, packed
-):
+def test_packed_rows_equal_one_example_at_a_time(model_type, attention, source, items, packed):
     assert_exact(source(model_type), items, packed, attn_implementation=attention)
 
 

@@ -142,6 +142,8 @@ def test_surround_narrows_evenly_where_there_is_no_room(wordpiece):
     items = list(token_items(examples, wordpiece, 12, "surround(5)"))
     a, b, c = (Subwords(wordpiece).of_words("abc")[letter][0] for letter in "abc")
     assert items[1]["input_ids"][1:-1] == [a] * 3 + [b] * 4 + [c] * 3
+    assert items[0]["input_ids"][1:-1] == [a] * 9 + [b]  # nothing before it: all room goes behind
+    assert items[2]["input_ids"][1:-1] == [b] + [c] * 9
 
 
 def test_long_sentence_is_read_where_the_smaller_side_is_largest(wordpiece):

@@ -64,6 +64,8 @@ def test_wrong_arguments_are_refused() -> None:
     predictions_M, labels_M, _ = batch()
     with pytest.raises(ValueError, match=r"\(6, 1\) and \(6,\): squeeze"):
         squared_error(predictions_M[:, None], labels_M)
+    with pytest.raises(ValueError, match=r"\(6, 1\) and \(6, 1\): squeeze"):
+        squared_error(predictions_M[:, None], labels_M[:, None])
     with pytest.raises(ValueError, match=r"torch\.int64"):
         squared_error(predictions_M, labels_M.long())
     with pytest.raises(ValueError, match=r"\(6,\), not \(5,\)"):

@@ -34,10 +34,10 @@ def test_calibration_error_equals_the_reference_and_torchmetrics(
 
 
 def test_four_predictions_have_their_hand_value() -> None:
-    # Two bins. (0, 0.5]: confidences 0.5, 0.5, one right: |1/2 - 1/2| = 0 (0.5 is inside).
+    # Two bins. (0, 0.5]: confidences 0.5, 0.5, both right: |1 - 0.5| * 2/4 = 0.25 (0.5 is inside).
     # (0.5, 1]: confidences 0.75, 1.0, none right: |0 - 0.875| * 2/4 = 0.4375.
     probabilities_MC = torch.tensor([[0.5, 0.5], [0.5, 0.5], [0.25, 0.75], [1.0, 0.0]])
-    assert error(probabilities_MC, torch.tensor([0, 1, 0, 1]), num_bins=2) == 0.4375
+    assert error(probabilities_MC, torch.tensor([0, 0, 0, 1]), num_bins=2) == 0.6875
 
 
 def test_sure_and_right_is_calibrated() -> None:

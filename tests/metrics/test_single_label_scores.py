@@ -52,6 +52,12 @@ def test_ten_decisions_have_their_hand_value() -> None:
     )
 
 
+def test_confusion_matrix_has_gold_down_and_prediction_across() -> None:
+    metric = SingleLabelScores(2)
+    metric.update(torch.tensor([[0.9, 0.1]] * 3), torch.tensor([1, 1, 0]))
+    assert metric.confusion_CC.tolist() == [[1, 0], [2, 0]]
+
+
 def test_one_predicted_class_has_no_correlation() -> None:
     found = scores(torch.tensor([[0.2, 0.8]] * 10), torch.tensor([1] * 9 + [0]))
     assert (found["accuracy"], found["mcc"]) == (0.9, 0.0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Container, Sequence
 
 _ONSETS = ("b d f g h k l m n p r s t v z br dr gl kr pl tr", "b d f g h k l m n p r s t v z")
 _VOWELS = "aeiou"
@@ -62,3 +63,10 @@ def invent_names(rng: random.Random, count: int) -> list[str]:
     return [
         next(words) if rng.random() < 0.6 else f"{next(words)} {next(words)}" for _ in range(count)
     ]
+
+
+def pick_other(rng: random.Random, options: Sequence[str], taken: Container[str]) -> str:
+    """Draw an option that is not taken; some option must be free."""
+    while (option := rng.choice(options)) in taken:
+        pass
+    return option

@@ -6,7 +6,7 @@ import random
 from dataclasses import dataclass, replace
 from typing import TypedDict
 
-from lit_llm.data.toy.names import stream
+from lit_llm.data.toy.names import pick_other, stream
 from lit_llm.data.toy.ner_frames import SLOT_TYPES, SMALL_WORDS, frames, neutral_frames
 from lit_llm.data.toy.world import TYPES, EntityType, Region, Split, toy_world
 
@@ -142,7 +142,7 @@ class _Writer:
         if move == "neutral":
             slot = self._slot()
             taken = {mention.name for mention in before.mentions} if before else set()
-            name = self.rng.choice([n for n in self.own[slot] if n not in taken])
+            name = pick_other(self.rng, self.own[slot], taken)
             return [self._write_neutral(document, name, SLOT_TYPES[slot])]
         slot = self._slot()
         frame = self.rng.choice([frame for frame in self.typed if slot in frame])
@@ -157,7 +157,7 @@ class _Writer:
             if word in SLOT_TYPES:
                 shared = self.shared[word] and self.rng.random() < shared_prob
                 pool = self.shared[word] if shared else self.own[word]
-                name = self.rng.choice([n for n in pool if (n, SLOT_TYPES[word]) not in filled])
+                name = pick_other(self.rng, pool, {text for text, _ in filled})
                 filled.append((name, SLOT_TYPES[word]))
             else:
                 filled.append((self._small(word), None))

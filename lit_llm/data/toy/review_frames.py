@@ -6,7 +6,8 @@ to both labels: nothing but its polarity words, and how it turns them, decides.
 
 from __future__ import annotations
 
-from lit_llm.data.toy.world import Split
+from lit_llm.data.toy.names import stream
+from lit_llm.data.toy.world import SPLITS, Split
 
 _POSITIVE = """
 charming brilliant touching clever graceful delightful gripping witty tender lively polished superb
@@ -46,76 +47,39 @@ KINDS = (
     ("negated_verdict", 0.12),
 )
 
-VERDICTS: dict[Split, dict[str, tuple[str, ...]]] = {
-    "train": {
-        "plain": (
-            "The {a} was {same}.",
-            "I found the {a} {same} and told my sister.",
-            "For me the {a} of {film} was {same}.",
-            "It has a {same} {a}.",
-        ),
-        "negated": (
-            "The {a} was not {flip}.",
-            "Nobody could call the {a} {flip}.",
-            "The {a} was never {flip} in two hours.",
-            "There is nothing {flip} in the {a} of {film}.",
-        ),
-        "contrast": (
-            "Although the {a} was {flip}, the {b} was {same}.",
-            "The {a} was {flip}, but in the end the {b} was {same}.",
-            "Despite the {flip} {a}, I call {film} {same}.",
-        ),
-        "negated_concession": (
-            "Although the {a} was not {same}, the {b} was {same}.",
-            "The {a} was never {same}, but the {b} of {film} was {same}.",
-        ),
-        "negated_verdict": (
-            "Although the {a} was {flip}, the {b} was not {flip}.",
-            "The {a} was {flip}, but nobody could call the {b} {flip}.",
-        ),
-    },
-    "dev": {
-        "plain": (
-            "We thought that the {a} was {same}.",
-            "{film} has a really {same} {a}.",
-        ),
-        "negated": (
-            "The {a} of {film} was never {flip}.",
-            "Nobody found the {a} {flip}.",
-        ),
-        "contrast": (
-            "I call the {b} {same}, although the {a} was {flip}.",
-            "In the end the {b} was {same}, despite the {flip} {a}.",
-        ),
-        "negated_concession": ("The {b} of {film} was {same}, although the {a} was not {same}.",),
-        "negated_verdict": ("The {b} was not {flip}, although I found the {a} {flip}.",),
-    },
-    "test": {
-        "plain": (
-            "The {a} in {film} is {same}, I think.",
-            "My sister found the {a} {same}.",
-            "What I saw was a {same} {a}.",
-        ),
-        "negated": (
-            "In two hours the {a} was not {flip} at all.",
-            "I never found the {a} of {film} {flip}.",
-            "Nobody told me that the {a} was {flip}, and it was not.",
-        ),
-        "contrast": (
-            "The {b} of {film} was {same}, although I found the {a} {flip}.",
-            "Despite a {flip} {a}, the {b} was {same}.",
-            "My sister found the {a} {flip}, but for me the {b} was {same}.",
-        ),
-        "negated_concession": (
-            "Although nobody found the {a} {same}, the {b} of {film} was {same}.",
-            "The {a} was not {same} for two hours, but the {b} was {same}.",
-        ),
-        "negated_verdict": (
-            "The {b} was never {flip}, although the {a} of {film} was {flip}.",
-            "I found the {a} {flip}, but the {b} was not {flip} at all.",
-        ),
-    },
-}
+AFFIRMED = (
+    "the {a} was {w}",
+    "the {a} seemed {w}",
+    "the {a} of {film} was {w}",
+    "I found the {a} {w}",
+    "my {kin} found the {a} {w}",
+    "{film} has a {w} {a}",
+    "it was a {w} film",
+    "we thought the {a} was {w}",
+    "the {a} felt {w} to me",
+    "people called the {a} {w}",
+)
+NEGATED = (
+    "the {a} was not {w}",
+    "the {a} was never {w}",
+    "the {a} of {film} was not {w}",
+    "nobody found the {a} {w}",
+    "I did not find the {a} {w}",
+    "{film} has no {w} {a}",
+    "it was not a {w} film",
+    "we never thought the {a} was {w}",
+    "nobody called the {a} {w}",
+    "the {a} did not seem {w}",
+)
+SINGLE = ("{d}", "all in all {d}", "to be fair, {d}", "{d}, I must say", "{d}, that is all")
+CONTRASTED = (
+    "although {c}, {d}",
+    "{d}, although {c}",
+    "{c}, but {d}",
+    "even if {c}, {d}",
+    "{d}, even if {c}",
+    "{c}, yet in the end {d}",
+)
 
 OPENINGS: dict[Split, tuple[str, ...]] = {
     "train": (
@@ -150,6 +114,43 @@ LINK_OPENINGS = (
     "I took my {kin} to {film} {when}.",
     "{film} by {person} was on {when}.",
 )
+
+
+def verdicts(split: Split) -> dict[str, tuple[str, ...]]:
+    """The decisive sentences of a split by their kind; no sentence is in two splits.
+
+    Clauses and the ways to join them are shared. What is split is their combinations, so that a
+    method has to put known parts together.
+    """
+    same, flip = (tuple(c.replace("{w}", w) for c in AFFIRMED) for w in ("{same}", "{flip}"))
+    not_same, not_flip = (tuple(c.replace("{w}", w) for c in NEGATED) for w in ("{same}", "{flip}"))
+    pairs = {
+        "plain": ((), same),
+        "negated": ((), not_flip),
+        "contrast": (flip, same),
+        "negated_concession": (not_same, same),
+        "negated_verdict": (flip, not_flip),
+    }
+    return {kind: _combine(kind, split, *pairs[kind]) for kind, _ in KINDS}
+
+
+def _combine(
+    kind: str, split: Split, conceded: tuple[str, ...], decisive: tuple[str, ...]
+) -> tuple[str, ...]:
+    """Every sentence of the clauses, and of these the split's own share."""
+    if conceded:
+        every = [
+            frame.replace("{c}", c.replace("{a}", "{b}")).replace("{d}", d)
+            for frame in CONTRASTED
+            for c in conceded
+            for d in decisive
+        ]
+    else:
+        every = [frame.replace("{d}", d) for frame in SINGLE for d in decisive]
+    stream(0, "verdicts", kind).shuffle(every)
+    ends = [0, round(0.6 * len(every)), round(0.75 * len(every)), len(every)]
+    part = SPLITS.index(split)
+    return tuple(every[ends[part] : ends[part + 1]])
 
 
 def polarity_words(split: Split) -> tuple[tuple[str, ...], tuple[str, ...]]:

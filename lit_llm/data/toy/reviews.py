@@ -15,8 +15,8 @@ from lit_llm.data.toy.review_frames import (
     NEGATIVE,
     OPENINGS,
     POSITIVE,
-    VERDICTS,
     polarity_words,
+    verdicts,
 )
 from lit_llm.data.toy.world import SPLITS, Region, Split, toy_world
 
@@ -26,6 +26,7 @@ NUM_UNLABELLED = 4000
 NOISE_FRACTION = 0.05
 """The share of reviews that bear the wrong label."""
 
+_OPENING_PROB = 0.5
 _OWN_WORDS_PROB = 0.4  # of a dev or test review using words that no training review has
 
 Words = tuple[tuple[str, ...], tuple[str, ...]]  # negative, positive
@@ -49,12 +50,12 @@ class UnlabelledReview(TypedDict):
 def toy_reviews(split: Split, seed: int = 0) -> list[ReviewExample]:
     """The labelled reviews of a split.
 
-    A review is a neutral sentence and a decisive one, in either order. The label is the polarity
-    of the decisive sentence's main point: of its word, turned by a negation; what is conceded does
-    not count. Training reviews use a third of the polarity words. Two in five dev and test reviews
-    use words of their split alone, which only ``toy_unlabelled_reviews`` links to the others.
-    Frames and names are disjoint across splits. Exactly 5 % of the labels (rounded) are wrong,
-    drawn at random: see ``best_possible``.
+    A review is a decisive sentence; half of them have a neutral one before or after it. The label
+    is the polarity of the decisive sentence's main point: of its word, turned by a negation; what
+    is conceded does not count. Training reviews use a third of the polarity words. Two in five dev
+    and test reviews use words of their split alone, which only ``toy_unlabelled_reviews`` links to
+    the others. Decisive sentences as templates, and names, are disjoint across splits. Exactly
+    5 % of the labels (rounded) are wrong, drawn at random: see ``best_possible``.
 
     Args:
         split: ``"train"`` (3,000 reviews), ``"dev"`` (1,000) or ``"test"`` (2,400).
@@ -63,18 +64,17 @@ def toy_reviews(split: Split, seed: int = 0) -> list[ReviewExample]:
     Raises:
         ValueError: an unknown split.
     """
-    if split not in NUM_REVIEWS:
-        raise ValueError(f"unknown split {split!r}: take one of {', '.join(NUM_REVIEWS)}")
+    wrong_count, count = review_noise(split)
     rng = stream(seed, "reviews", split)
     region = toy_world(seed).regions[split]
-    count = NUM_REVIEWS[split]
-    wrong = set(rng.sample(range(count), review_noise(split)[0]))
+    wrong = set(rng.sample(range(count), wrong_count))
+    sentences = verdicts(split)
     examples = []
     for number in range(count):
         polarity = rng.randrange(2)
         own = split != "train" and rng.random() < _OWN_WORDS_PROB
         words = polarity_words(split if own else "train")
-        text = _review(rng, split, region, words, polarity)
+        text = _review(rng, split, region, sentences, words, polarity)
         label = LABELS[polarity ^ (number in wrong)]
         examples.append(ReviewExample(id=f"toy-review-{split}-{number}", text=text, label=label))
     return examples
@@ -82,6 +82,8 @@ def toy_reviews(split: Split, seed: int = 0) -> list[ReviewExample]:
 
 def review_noise(split: Split) -> tuple[int, int]:
     """How many reviews of the split are labelled wrongly, and how many reviews there are."""
+    if split not in NUM_REVIEWS:
+        raise ValueError(f"unknown split {split!r}: take one of {', '.join(NUM_REVIEWS)}")
     return round(NOISE_FRACTION * NUM_REVIEWS[split]), NUM_REVIEWS[split]
 
 
@@ -107,12 +109,19 @@ def toy_unlabelled_reviews(seed: int = 0) -> list[UnlabelledReview]:
     return reviews
 
 
-def _review(rng: random.Random, split: Split, region: Region, words: Words, polarity: int) -> str:
-    """A neutral and a decisive sentence, in either order."""
+def _review(
+    rng: random.Random,
+    split: Split,
+    region: Region,
+    sentences: dict[str, tuple[str, ...]],
+    words: Words,
+    polarity: int,
+) -> str:
+    """A decisive sentence, and perhaps a neutral one on either side."""
     kind = rng.choices([kind for kind, _ in KINDS], [weight for _, weight in KINDS])[0]
-    chosen = [rng.choice(OPENINGS[split]), rng.choice(VERDICTS[split][kind])]
-    if rng.random() < 0.5:
-        chosen.reverse()
+    chosen = [rng.choice(sentences[kind]) + "."]
+    if rng.random() < _OPENING_PROB:
+        chosen.insert(rng.randrange(2), rng.choice(OPENINGS[split]))
     slots = _names(rng, region)
     return " ".join(_fill(rng, sentence, slots, words, polarity) for sentence in chosen)
 

@@ -1,0 +1,105 @@
+"""From the parser's pages of subtypes to one sentence: the key, what is wrong, where it stands."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import inspect
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import yaml
+
+_NOISE = re.compile(
+    r"Does not validate|Subtypes:|Errors:|Given value type:|Given value: (NestedArg|Namespace|\{)"
+    r"|Expected a <class 'NoneType'>|Problem with given class_path|Parser key"
+)
+
+
+def check_yaml(paths: Iterable[str]) -> None:
+    """Refuse a configuration file that does not exist or is no YAML mapping.
+
+    Raises:
+        ValueError: names file and line.
+    """
+    for path in paths:
+        if not Path(path).is_file():
+            raise ValueError(f"--config {path}: there is no such file")
+        try:
+            content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        except yaml.MarkedYAMLError as error:
+            mark = error.problem_mark
+            line = f":{mark.line + 1}" if mark else ""
+            raise ValueError(f"{path}{line}: this is not YAML: {error.problem}") from None
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            raise ValueError(f"{path}: this is not YAML: {error}") from None
+        if not isinstance(content, dict):
+            raise ValueError(f"{path}: a configuration is a mapping such as 'trainer: ...'")
+
+
+def readable(text: str, configs: Sequence[str] = (), words: Sequence[str] = ()) -> str:
+    """One sentence out of a parser's message.
+
+    Args:
+        text: the message.
+        configs: configuration files given, to say where a key stands.
+        words: the other words of the command line, likewise.
+    """
+    keys = re.findall(r'Parser key "([^"]+)"', text)
+    key = ".".join(keys)
+    option = re.search(r"Option '([^']+)' is not accepted", text)
+    unknown = re.search(r"unrecognized arguments: (.+)", text)
+    denied = re.search(r"Importing '([^']+)' is not allowed", text)
+    if option:
+        path = re.search(r"class_path '([^']+)'", text)
+        name = f"{key}.{option[1]}" if key else option[1]
+        owner = path[1] if path else "lightning.pytorch.Trainer"
+        hint = _suggestion(option[1], _settings_of(owner) if key else ["model", "data", "trainer"])
+        return f"{name}: there is no such setting{hint}{_place(option[1], configs, words)}"
+    if unknown:
+        flag = unknown[1].split()[0].split("=")[0]
+        last = flag.split(".")[-1].lstrip("-")
+        known = _settings_of("lightning.pytorch.Trainer") if "trainer." in flag else []
+        return f"{unknown[1]}: there is no such flag{_suggestion(last, known)}"
+    if denied and "Problem with given class_path 'lightning.Callback'" not in text:
+        package = denied[1].split(".")[0]
+        return (
+            f"{key}: {denied[1]} may not be imported from a configuration; if it is your own and "
+            f"you trust it, pass --allow_import {package}"
+        )
+    lines = [line.strip(" -") for line in text.splitlines()]
+    kept = [_plain(line) for line in lines if line and not _NOISE.match(line)]
+    message = "; ".join(dict.fromkeys(kept)) or text.strip()
+    return f"{key}: {message}" if key and not message.startswith(keys[-1]) else message
+
+
+def _plain(line: str) -> str:
+    line = re.sub(r"^Expected a <class '(?:\w+\.)*(\w+)'>\.?", r"expected a \1", line)
+    return re.sub(r"(Got value|Given value):", "got", line)
+
+
+def _settings_of(class_path: str) -> list[str]:
+    module, _, name = class_path.rpartition(".")
+    try:
+        return list(inspect.signature(getattr(importlib.import_module(module), name)).parameters)
+    except (ImportError, AttributeError, ValueError):
+        return []
+
+
+def _suggestion(word: str, known: Sequence[str]) -> str:
+    close = difflib.get_close_matches(word.split(".")[0], known, n=1)
+    if close:
+        return f"; did you mean {close[0]}?"
+    return f"; there are {', '.join(known)}" if 0 < len(known) <= 12 else ""
+
+
+def _place(name: str, configs: Sequence[str], words: Sequence[str]) -> str:
+    last = name.split(".")[-1]
+    if any(last in word for word in words):
+        return " (on the command line)"
+    for path in reversed(configs):
+        for number, line in enumerate(Path(path).read_text(encoding="utf-8").splitlines(), 1):
+            if re.match(rf"\s*-?\s*{re.escape(last)}\s*:", line):
+                return f" ({path}:{number})"
+    return ""

@@ -1,0 +1,40 @@
+from __future__ import annotations
+
+import json
+import shutil
+
+import pytest
+
+from lit_llm.backbone.backbone import Backbone
+from lit_llm.backbone.tokenizer import load_tokenizer, tokenizer_to_train
+
+
+def test_missing_tokenizer_says_what_to_set(source, tokenizer_directory, tmp_path):
+    directory = tmp_path / "model"
+    shutil.copytree(source("bert"), directory)
+    (directory / "tokenizer.json").unlink()
+    with pytest.raises(ValueError, match="holds no tokenizer: set backbone.tokenizer"):
+        Backbone(str(directory))
+    assert len(Backbone(str(directory), tokenizer=str(tokenizer_directory)).tokenizer) == 32
+
+
+def test_tokenizer_larger_than_the_vocabulary_is_refused(source):
+    with pytest.raises(ValueError, match="has 32 entries.*embeds 30"):
+        Backbone(source("bert", vocab_size=30))
+
+
+def test_padding_falls_back_to_another_special_token(tokenizer_directory, tmp_path):
+    directory = tmp_path / "tokenizer"
+    shutil.copytree(tokenizer_directory, directory)
+    config = directory / "tokenizer_config.json"
+    settings = {**json.loads(config.read_text()), "pad_token": None}
+    config.write_text(json.dumps(settings))
+    assert load_tokenizer(directory).pad_token == "[UNK]"
+    config.write_text(json.dumps({**settings, "eos_token": "[SEP]"}))
+    assert load_tokenizer(directory).pad_token == "[SEP]"
+
+
+def test_only_train_asks_for_training():
+    assert tokenizer_to_train("train:9", decoder=False) == {"kind": "wordpiece", "vocab_size": 9}
+    for spec in (None, "training", "train:", "train:x", "./train"):
+        assert tokenizer_to_train(spec, decoder=False) is None

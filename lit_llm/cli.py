@@ -11,6 +11,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+import torch
 import yaml
 from jsonargparse import ArgumentError, set_parsing_settings
 from lightning.pytorch import Trainer
@@ -77,7 +78,7 @@ class RunCLI(LightningCLI):
 
     def config_text(self) -> str:
         """The resolved configuration as YAML."""
-        return str(self.parser.dump(self.config, skip_none=False))
+        return str(self.parser.dump(self.config, skip_unset=False))
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """The trainer, with our loggers unless the configuration names others."""
@@ -136,11 +137,21 @@ def _fit(words: list[str]) -> None:
         cli = RunCLI(rest, run_dir)
         rank_zero_info(f"run directory: {run_dir}")
         write_environment(run_dir, ["fit", *words])
+        if checkpoint:
+            _drop_later_rows(cli.trainer, checkpoint)
         cli.trainer.fit(cli.model, cli.datamodule, ckpt_path=checkpoint, weights_only=True)
     except BaseException:
         discard_if_nothing_was_trained(run_dir)
         raise
     finish_fit(cli.trainer, cli.model, cli.datamodule, run_dir)
+
+
+def _drop_later_rows(trainer: Trainer, checkpoint: str) -> None:
+    """Steps after the checkpoint will be made, and logged, again."""
+    step = torch.load(checkpoint, weights_only=True, map_location="cpu", mmap=True)["global_step"]
+    for logger in trainer.loggers:
+        if isinstance(logger, MetricsCSV):
+            logger.truncate(step - 1)
 
 
 def _evaluate(command: str, words: list[str]) -> None:
@@ -151,7 +162,11 @@ def _evaluate(command: str, words: list[str]) -> None:
     if not options.run:
         raise ValueError(f"say which run: lit-llm {command} --run DIR")
     run_dir = existing_run(options.run, "--run", "best")
-    cli = RunCLI([*saved_run_arguments(run_dir), "--trainer.logger", "false", *rest], None)
+    directory = run_dir / command
+    directory.mkdir(exist_ok=True)
+    write_text(directory / "config.yaml", saved_run_config(run_dir))
+    config = ["--config", str(directory / "config.yaml"), "--trainer.logger", "false"]
+    cli = RunCLI([*config, *rest], None)
     cli.trainer.callbacks[:] = [  # type: ignore[attr-defined]
         callback
         for callback in cli.trainer.callbacks
@@ -161,18 +176,15 @@ def _evaluate(command: str, words: list[str]) -> None:
     loop = cli.trainer.validate if command == "validate" else cli.trainer.test
     loop(cli.model, cli.datamodule, verbose=False)
     split = "val" if command == "validate" else "test"
-    finish_evaluation(cli.trainer, cli.model, cli.datamodule, run_dir / command, split)
+    finish_evaluation(cli.trainer, cli.model, cli.datamodule, directory, split)
 
 
-def saved_run_arguments(run_dir: Path) -> list[str]:
-    """The arguments that build a finished run's model from its ``best/``."""
-    key = "--model.init_args.backbone"
-    return [
-        *("--config", str(run_dir / "config.yaml")),
-        *(f"{key}.source", str(run_dir / "best")),
-        *(f"{key}.tokenizer", "null"),
-        *(f"{key}.init_from", "null"),
-    ]
+def saved_run_config(run_dir: Path) -> str:
+    """A finished run's configuration, its model read from ``best/``, as YAML."""
+    config = yaml.safe_load((run_dir / "config.yaml").read_text(encoding="utf-8"))
+    best = {"source": str(run_dir / "best"), "tokenizer": None, "init_from": None}
+    config["model"]["init_args"]["backbone"] |= best
+    return yaml.safe_dump(config, sort_keys=False)
 
 
 def saved_label_names(model: Objective) -> list[str]:

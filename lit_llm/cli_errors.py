@@ -96,7 +96,8 @@ def _suggestion(word: str, known: Sequence[str]) -> str:
 
 def _place(name: str, configs: Sequence[str], words: Sequence[str]) -> str:
     last = name.split(".")[-1]
-    if any(last in word for word in words):
+    flags = [word.split("=")[0].split(".")[-1] for word in words if word.startswith("--")]
+    if last in flags:
         return " (on the command line)"
     for path in reversed(configs):
         for number, line in enumerate(Path(path).read_text(encoding="utf-8").splitlines(), 1):

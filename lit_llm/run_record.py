@@ -82,7 +82,8 @@ def _write(directory: Path, model: Objective, facts: dict[str, Any], splits: lis
     scored = {split: model.results[split] for split in splits if split in model.results}
     results = write_results(directory, scored, facts, splits[-1] if splits else "")
     for name, value in results["metrics"].items():
-        rank_zero_info(f"  {name:<28} {value:.4f}")
+        if name.split("/")[1] in model.headline:
+            rank_zero_info(f"  {name:<28} {value:.4f}")
     for name, value in results["references"].items():
         rank_zero_info(f"  {'reference: ' + name:<28} {value:.4f}")
     rank_zero_info(f"written to {directory}/: results.json, predictions.jsonl, report.md")

@@ -180,7 +180,9 @@ def main(argv: list[str] | None = None) -> None:
         print(estimate(args))
         return
     args.results.parent.mkdir(parents=True, exist_ok=True)
-    given = {k: v for k, v in vars(args).items() if k not in ("seeds", "results", "estimate_steps")}
+    left_out = ("seeds", "results", "estimate_steps", "dropout")
+    given = {key: value for key, value in vars(args).items() if key not in left_out}
+    ((given["dropout"], given["attention_dropout"]),) = args.dropout
     rows = []
     for seed in args.seeds:
         row = {"commit": commit(), "seed": seed, **given, **environment(args.device)}
@@ -191,8 +193,8 @@ def main(argv: list[str] | None = None) -> None:
         print(f"seed {seed}: dev {row['dev_entity_f1']:.4f}, test {row['test_entity_f1']:.4f}")
     for split in ("dev", "test"):
         scores = [row[f"{split}_entity_f1"] for row in rows]
-        deviation = np.std(scores, ddof=1) if len(scores) > 1 else float("nan")
-        print(f"{split}_entity_f1: {np.mean(scores):.4f} ± {deviation:.4f} ({len(scores)} seeds)")
+        deviation = f" ± {np.std(scores, ddof=1):.4f}" if len(scores) > 1 else ""
+        print(f"{split}_entity_f1: {np.mean(scores):.4f}{deviation} ({len(scores)} seeds)")
 
 
 if __name__ == "__main__":

@@ -6,7 +6,8 @@ from typing import Any
 
 import torch
 
-from lit_llm.backbone.segment_attention import SEGMENT_ATTENTION, SegmentLayout
+from lit_llm.backbone.segment_attention import SEGMENT_ATTENTION
+from lit_llm.backbone.segment_layout import SegmentLayout
 from lit_llm.batch import PackedBatch
 
 _NAMES = {None: None, "sdpa": "sdpa", "eager": "eager", "segments": SEGMENT_ATTENTION}

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from transformers import (
     AutoModel,
     PreTrainedConfig,
+    PreTrainedModel,
     PreTrainedTokenizerFast,
 )
 

@@ -200,7 +200,9 @@ class PackedDataModule(LightningDataModule):
         backbone.set_tokenizer(build_once(directory, build))
 
     def _cache_items(self, split: Split, examples_key: str, backbone: Any) -> None:
-        tokenizer = fingerprint(backbone.tokenizer.backend_tokenizer.to_str())
+        tokenizer = json.loads(backbone.tokenizer.backend_tokenizer.to_str())
+        for setting in ("truncation", "padding"):  # of the last call, not of the tokenizer
+            tokenizer.pop(setting, None)
         options = [self.max_length, backbone.causal, self.item_options(), self.label_names]
         key = fingerprint([examples_key, tokenizer, options])
         directory = self.cache_dir / f"items-{key}"

@@ -15,10 +15,10 @@ from lit_llm.metrics.precision_recall_f1 import macro_average, precision_recall_
 class SingleLabelScores(Metric):
     """What one confusion matrix says; the most probable class is the prediction.
 
-    The state is the confusion matrix (gold down, prediction across), in whole numbers, so any split over ranks and updates, empty
-    ones among them, gives the same scores. (torchmetrics 1.9 refuses an empty batch, which is what
-    a rank without examples has, and its Matthews correlation is not 0 when only one class is
-    predicted.)
+    The state is the confusion matrix (gold down, prediction across), in whole numbers, so any
+    split over ranks and updates, empty ones among them, gives the same scores. (torchmetrics 1.9
+    refuses an empty batch, which is what a rank without examples has, and its Matthews correlation
+    is not 0 when only one class is predicted.)
 
     Args:
         num_labels: C, at least 2.

@@ -34,6 +34,8 @@ class Objective(LightningModule):
 
     monitor: ClassVar[str] = "val/loss"
     monitor_mode: ClassVar[str] = "min"
+    headline: ClassVar[tuple[str, ...]] = ("loss",)
+    """The metrics a terminal shows at the end; the files hold all of them."""
 
     def __init__(
         self, backbone: Backbone, optimizer: OptimizerConfig, schedule: ScheduleConfig

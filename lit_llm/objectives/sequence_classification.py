@@ -49,6 +49,7 @@ class SequenceClassification(Objective):
 
     monitor = "val/accuracy"
     monitor_mode = "max"
+    headline = ("loss", "accuracy", "accuracy_unseen", "f1", "mcc", "mse", "pearson")
 
     def __init__(
         self,

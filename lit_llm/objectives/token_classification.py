@@ -42,6 +42,7 @@ class TokenClassification(Objective):
 
     monitor = "val/entity_f1"
     monitor_mode = "max"
+    headline = ("loss", "entity_precision", "entity_recall", "entity_f1", "entity_f1_strict")
 
     def __init__(
         self,

@@ -73,6 +73,15 @@ def make_tokenizer():
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, **special)
 
 
+@pytest.fixture(autouse=True)
+def _one_thread():
+    """Two threads only get in each other's way on models this small."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 @pytest.fixture(scope="session")
 def config_of():
     return make_config

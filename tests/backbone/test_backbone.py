@@ -52,6 +52,14 @@ def assert_exact(directory, items, batch, **settings):
         assert_close(gradient, expected_gradients[name], atol=1e-5 * scale, rtol=1e-5, msg=name)
 
 
+@pytest.mark.parametrize("model_type", sorted(PACKABLE))
+def test_attention_by_segments_is_exact_without_short_windows(model_type, source, items, packed):
+    windows = {"mistral": {"sliding_window": 30}, "modernbert": {"local_attention": 60}}
+    windows["qwen2"] = {"use_sliding_window": False}
+    directory = source(model_type, **windows.get(model_type, {}))
+    assert_exact(directory, items, packed, attn_implementation="segments")
+
+
 @pytest.mark.parametrize("attention", ["sdpa", "eager"])
 @pytest.mark.parametrize("model_type", sorted(PACKABLE))
 def test_packed_rows_equal_one_example_at_a_time(model_type, attention, source, items, packed):

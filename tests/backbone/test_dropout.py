@@ -32,7 +32,7 @@ def test_architecture_without_hidden_dropout_is_named(model_type, config_of):
 
 @pytest.mark.parametrize("value", [-0.1, 1.0])
 def test_no_probability_is_refused(value, config_of):
-    with pytest.raises(ValueError, match="attention_dropout = .* is no probability"):
+    with pytest.raises(ValueError, match=r"attention_dropout = .* is no probability"):
         set_dropout(config_of("bert"), None, value)
 
 

@@ -80,7 +80,7 @@ def test_missing_directory_is_refused_without_asking_the_hub(path):
 
 
 def test_directory_that_holds_no_model_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="neither config.json nor best/"):
+    with pytest.raises(ValueError, match=r"neither config\.json nor best/"):
         resolve_source(str(tmp_path))
 
 

@@ -13,13 +13,13 @@ def test_missing_tokenizer_says_what_to_set(source, tokenizer_directory, tmp_pat
     directory = tmp_path / "model"
     shutil.copytree(source("bert"), directory)
     (directory / "tokenizer.json").unlink()
-    with pytest.raises(ValueError, match="holds no tokenizer: set backbone.tokenizer"):
+    with pytest.raises(ValueError, match=r"holds no tokenizer: set backbone\.tokenizer"):
         Backbone(str(directory))
     assert len(Backbone(str(directory), tokenizer=str(tokenizer_directory)).tokenizer) == 32
 
 
 def test_tokenizer_larger_than_the_vocabulary_is_refused(source):
-    with pytest.raises(ValueError, match="has 32 entries.*embeds 30"):
+    with pytest.raises(ValueError, match=r"has 32 entries.*embeds 30"):
         Backbone(source("bert", vocab_size=30))
 
 

@@ -123,5 +123,8 @@ def test_quality_scores_test_once_per_seed(corpus: Path, model: Path, tmp_path: 
     rows = [json.loads(line) for line in results.read_text().splitlines()]
     assert [row["seed"] for row in rows] == [1, 2]
     for row in rows:
-        assert row["dev_entity_f1"] == max(row["dev_entity_f1_by_epoch"]) == row["test_entity_f1"]
+        # Each word has one tag, and the three files are alike.
+        assert row["dev_entity_f1"] == max(row["dev_entity_f1_by_epoch"]) == 1.0
+        assert row["test_entity_f1"] == 1.0
         assert row["train_steps"] == 2 * 6
+        assert (row["dropout"], row["attention_dropout"]) == (0.0, 0.0)

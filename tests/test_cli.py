@@ -1,0 +1,184 @@
+"""The commands, from the words on the command line to the files of a run."""
+
+import csv
+import json
+
+import pytest
+import torch
+import yaml
+from transformers import AutoModelForTokenClassification, AutoTokenizer
+
+from lit_llm.__main__ import main
+
+SENTENCES = [
+    (["Ann", "sees", "Bonn", "."], ["B-PER", "O", "B-LOC", "O"]),
+    (["Bob", "sleeps", "."], ["B-PER", "O", "O"]),
+    (["In", "Ulm", "Eve", "sings", "."], ["O", "B-LOC", "B-PER", "O", "O"]),
+]
+
+
+@pytest.fixture
+def experiment(tmp_path):
+    """A configuration over a tiny data set: the words that train on it."""
+    data = tmp_path / "data"
+    data.mkdir()
+    text = "\n\n".join(
+        "\n".join(f"{word}\t{tag}" for word, tag in zip(words, tags, strict=True))
+        for words, tags in SENTENCES * 3
+    )
+    for name in ("train.txt", "dev.txt", "test.txt"):
+        (data / name).write_text(text + "\n")
+    config = {
+        "model": {
+            "class_path": "lit_llm.objectives.token_classification.TokenClassification",
+            "init_args": {
+                "backbone": {"source": "tiny", "tokenizer": "train:100"},
+                "optimizer": {"lr": 1e-3},
+            },
+        },
+        "data": {
+            "class_path": "lit_llm.data.conll2003.CoNLL2003",
+            "init_args": {"path": str(data), "batches": {"examples_per_batch": 3}},
+        },
+        "trainer": {"max_epochs": 2, "accelerator": "cpu", "precision": "32-true"},
+    }
+    path = tmp_path / "experiment.yaml"
+    path.write_text(yaml.safe_dump(config))
+    quiet = ("--trainer.enable_progress_bar", "false", "--trainer.log_every_n_steps", "1")
+    return ["fit", "--config", str(path), *quiet, "--run_dir", str(tmp_path / "run")]
+
+
+def steps(run):
+    with (run / "metrics.csv").open(newline="") as file:
+        return [int(row["step"]) for row in csv.DictReader(file) if row["train/loss"]]
+
+
+def test_fit_leaves_a_whole_run_directory(experiment, tmp_path):
+    assert main(experiment) == 0
+    run = tmp_path / "run"
+    names = {path.name for path in run.iterdir()}
+    assert names >= {
+        "config.yaml",
+        "environment.json",
+        "metrics.csv",
+        "checkpoints",
+        "best",
+        "results.json",
+        "predictions.jsonl",
+        "report.md",
+    }
+    results = json.loads((run / "results.json").read_text())
+    assert results["schema"] == 1
+    assert results["steps"] == 6
+    assert {"val/entity_f1", "test/entity_f1", "test/loss"} <= results["metrics"].keys()
+    assert results["tables"]["test"]["tags"]["tags"]["B-PER"]["support"] == 9
+    predictions = [json.loads(line) for line in (run / "predictions.jsonl").open()]
+    assert [p["gold"] for p in predictions] == [tags for _, tags in SENTENCES * 3]
+    assert all(len(p["prediction"]) == len(p["gold"]) for p in predictions)
+    assert steps(run) == [0, 1, 2, 3, 4, 5]
+    assert "Entity level" in (run / "report.md").read_text()
+
+
+def test_best_opens_in_transformers_with_the_same_probabilities(experiment, tmp_path):
+    main(experiment)
+    best = tmp_path / "run" / "best"
+    model, tokenizer = (
+        kind.from_pretrained(best) for kind in (AutoModelForTokenClassification, AutoTokenizer)
+    )
+    words = SENTENCES[0][0]
+    encoded = tokenizer(words, is_split_into_words=True, return_tensors="pt")
+    first = [encoded.word_ids().index(i) for i in range(len(words))]
+    with torch.no_grad():
+        expected = model(**encoded).logits[0, first].softmax(-1)
+    line = (tmp_path / "run" / "predictions.jsonl").read_text().splitlines()[0]
+    actual = torch.tensor(json.loads(line)["probabilities"])
+    torch.testing.assert_close(actual, expected, atol=2e-5, rtol=0)
+
+
+def test_test_and_validate_repeat_the_scores_of_fit(experiment, tmp_path):
+    main(experiment)
+    run = tmp_path / "run"
+    first = json.loads((run / "results.json").read_text())["metrics"]
+    for command, split in (("test", "test"), ("validate", "val")):
+        assert main([command, "--run", str(run)]) == 0
+        again = json.loads((run / command / "results.json").read_text())["metrics"]
+        assert again == {k: v for k, v in first.items() if k.startswith(split)}
+
+
+def test_run_directory_in_use_is_refused(experiment, tmp_path, capsys):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "notes.txt").write_text("mine")
+    assert main(experiment) == 1
+    assert "is not empty" in capsys.readouterr().err
+    assert (tmp_path / "run" / "notes.txt").exists()
+
+
+def test_resume_goes_on_to_the_end(experiment, tmp_path):
+    run = tmp_path / "run"
+    assert main([*experiment, "--trainer.max_epochs", "1"]) == 0
+    assert steps(run) == [0, 1, 2]
+    assert main(["fit", "--resume", str(run), "--trainer.max_epochs", "3"]) == 0
+    assert steps(run) == list(range(9))
+    assert json.loads((run / "results.json").read_text())["steps"] == 9
+
+
+def test_failed_start_leaves_no_run_directory(experiment, tmp_path, capsys):
+    assert main([*experiment, "--data.max_length", "1000"]) == 1
+    assert "above the backbone's 512 positions" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--data.max_lenght", "3"], "data.max_lenght: there is no such setting; did you mean max_"),
+        (["--trainer.max_epoch", "3"], "--trainer.max_epoch 3: there is no such flag; did you mean"),
+        (["--trainer.max_epochs", "x"], "trainer.max_epochs: expected a int; got x"),
+        (["--model.optimizer.lr", "fast"], "model.optimizer.lr: expected a float"),
+        (["--model.optimizer.lr", "-1"], "optimizer.lr must be above 0, not -1.0"),
+        (["--model.backbone.source", "bert-bse"], "pass a local directory"),
+        (["--data.class_path", "os.path.join"], "pass --allow_import os"),
+        (["--config", "nowhere.yaml"], "--config nowhere.yaml: there is no such file"),
+        (["--data.path", "/nowhere"], "/nowhere: no such directory"),
+        (["--resume", "elsewhere"], "give one of them"),
+    ],
+)
+def test_bad_words_get_one_sentence(experiment, words, message, capsys):
+    assert main([*experiment, *words]) == 1
+    errors = capsys.readouterr().err
+    assert message in errors
+    assert "Traceback" not in errors
+    assert "usage:" not in errors
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("model: [\n", "bad.yaml:2: this is not YAML"),
+        ("modle: 1\n", "modle: there is no such setting; did you mean model? ("),
+        ("- a\n", "a configuration is a mapping"),
+        ("trainer:\n  max_epoch: 3\n", "bad.yaml:2"),
+    ],
+)
+def test_bad_configuration_names_file_and_line(experiment, text, message, tmp_path, capsys):
+    (tmp_path / "bad.yaml").write_text(text)
+    assert main([*experiment, "--config", str(tmp_path / "bad.yaml")]) == 1
+    assert message in capsys.readouterr().err
+
+
+def test_flags_may_stand_before_configs(experiment, tmp_path):
+    words = ["fit", "--trainer.max_epochs", "1", *experiment[1:]]
+    assert main(words) == 0
+    assert json.loads((tmp_path / "run" / "results.json").read_text())["epochs"] == 1
+
+
+def test_unknown_command_and_missing_run_are_refused(tmp_path, capsys):
+    assert main(["frobnicate"]) == 2
+    assert main(["test", "--run", str(tmp_path)]) == 1
+    assert main(["test"]) == 1
+    assert main(["fit"]) == 1
+    errors = capsys.readouterr().err
+    assert "there is no command 'frobnicate'" in errors
+    assert "there is no config.yaml in it" in errors
+    assert "say which run" in errors
+    assert "say what to train" in errors

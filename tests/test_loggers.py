@@ -1,0 +1,56 @@
+import csv
+
+import pytest
+
+from lit_llm.loggers import MetricsCSV, WandbConfig, wandb_mode
+
+
+def rows(path):
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_values_of_one_step_share_a_row(tmp_path):
+    log = MetricsCSV(tmp_path / "metrics.csv")
+    log.log_metrics({"train/loss": 1.0}, 1)
+    log.log_metrics({"lr": 0.1}, 1)
+    log.log_metrics({"train/loss": 0.5, "lr": 0.2}, 2)
+    log.finalize("success")
+    assert rows(log.path) == [
+        {"step": "1", "train/loss": "1.0", "lr": "0.1"},
+        {"step": "2", "train/loss": "0.5", "lr": "0.2"},
+    ]
+
+
+def test_late_column_reaches_the_header(tmp_path):
+    log = MetricsCSV(tmp_path / "metrics.csv")
+    log.log_metrics({"train/loss": 1.0}, 1)
+    log.log_metrics({"train/loss": 0.5}, 2)
+    log.log_metrics({"val/loss": 0.7}, 2)
+    log.save()
+    assert rows(log.path)[1] == {"step": "2", "train/loss": "0.5", "val/loss": "0.7"}
+
+
+def test_resumed_file_drops_later_rows_and_goes_on(tmp_path):
+    log = MetricsCSV(tmp_path / "metrics.csv")
+    for step in range(1, 6):
+        log.log_metrics({"train/loss": 1.0 / step}, step)
+    log.finalize("success")
+    again = MetricsCSV(log.path)
+    again.truncate(3)
+    again.log_metrics({"train/loss": 9.0}, 4)
+    again.finalize("success")
+    assert [row["step"] for row in rows(log.path)] == ["1", "2", "3", "4"]
+    assert rows(log.path)[3]["train/loss"] == "9.0"
+
+
+def test_environment_goes_before_the_configured_mode(monkeypatch):
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    assert wandb_mode(WandbConfig(mode="disabled")) == "offline"
+    monkeypatch.delenv("WANDB_MODE")
+    assert wandb_mode(WandbConfig(mode="disabled")) == "disabled"
+
+
+def test_unknown_mode_is_refused():
+    with pytest.raises(ValueError, match="not 'on'"):
+        WandbConfig(mode="on")

@@ -17,6 +17,9 @@ _NOISE = re.compile(
 )
 
 
+_GROUP = r"Option '\1.\2' is not accepted"
+
+
 def check_yaml(paths: Iterable[str]) -> None:
     """Refuse a configuration file that does not exist or is no YAML mapping.
 
@@ -48,14 +51,17 @@ def readable(text: str, configs: Sequence[str] = (), words: Sequence[str] = ()) 
     """
     keys = re.findall(r'Parser key "([^"]+)"', text)
     key = ".".join(keys)
+    text = re.sub(r"Group '([^']+)' does not accept option '([^']+)'", _GROUP, text)
     option = re.search(r"Option '([^']+)' is not accepted", text)
     unknown = re.search(r"unrecognized arguments: (.+)", text)
     denied = re.search(r"Importing '([^']+)' is not allowed", text)
     if option:
         path = re.search(r"class_path '([^']+)'", text)
         name = f"{key}.{option[1]}" if key else option[1]
-        owner = path[1] if path else "lightning.pytorch.Trainer"
-        hint = _suggestion(option[1], _settings_of(owner) if key else ["model", "data", "trainer"])
+        known = ["model", "data", "trainer", "wandb", "seed_everything"]
+        if path or name.startswith("trainer."):
+            known = _settings_of(path[1] if path else "lightning.pytorch.Trainer")
+        hint = _suggestion(option[1].removeprefix("trainer."), known)
         return f"{name}: there is no such setting{hint}{_place(option[1], configs, words)}"
     if unknown:
         flag = unknown[1].split()[0].split("=")[0]

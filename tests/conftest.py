@@ -4,6 +4,7 @@ import os
 
 os.environ.update(HF_HUB_OFFLINE="1", WANDB_MODE="disabled", TOKENIZERS_PARALLELISM="false")
 
+import lightning.pytorch  # noqa: F401  its log handler keeps the stream it was made with
 import pytest
 import torch
 

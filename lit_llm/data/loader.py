@@ -35,8 +35,8 @@ class PackedLoader:
     cuts off is not seen.
 
     Under Lightning the trainer says which epoch it is (``set_epoch``). That is needed: it restores
-    no loader's state from a checkpoint written at the end of an epoch (2.6.6), and an epoch that
-    is cut short is over although the loader has more.
+    no loader's state from a checkpoint written in ``on_train_epoch_end`` (2.6.6; it does under
+    ``max_steps``), and an epoch that is cut short is over although the loader has more.
 
     The state counts batches handed out, not those a worker prepared ahead; it is the same on every
     rank and for any number of ranks and workers. The global random generators are never drawn
@@ -75,7 +75,7 @@ class PackedLoader:
         self.num_workers, self.pin_memory = num_workers, pin_memory
         self._epoch = 0
         self._position = 0  # batches of the epoch handed out
-        self._resumed = False
+        self._restored = self._resumed = False  # a state was loaded; and no epoch begun since
         self._announced: int | None = None
         # Where Lightning looks for ``set_epoch``. A ``sampler`` of the loader's own would do too,
         # but ``overfit_batches`` would try to replace it.
@@ -110,7 +110,7 @@ class PackedLoader:
                 f"has {len(self)}: resume with the data and the batch settings it was trained with"
             )
         self._epoch, self._position = state["epoch"], state["position"]
-        self._resumed = True
+        self._restored = self._resumed = True
 
     def _begin(self) -> None:
         """Settle which epoch this is and which batch is next."""
@@ -118,6 +118,9 @@ class PackedLoader:
         epoch = self._announced
         if epoch is None:
             epoch = self._epoch if unfinished or not self._position else self._epoch + 1
+        elif self._restored and epoch > self._epoch:
+            # Resumed under ``max_steps`` from the end of an epoch, Lightning counts that one twice.
+            epoch = self._epoch + 1
         if epoch != self._epoch or not self._resumed:
             self._epoch, self._position = epoch, 0
         self._resumed, self._announced = False, None

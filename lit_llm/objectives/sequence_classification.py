@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -50,6 +50,8 @@ class SequenceClassification(Objective):
     monitor = "val/accuracy"
     monitor_mode = "max"
     headline = ("loss", "accuracy", "accuracy_unseen", "f1", "mcc", "mse", "pearson")
+    unit: ClassVar[str] = "text"
+    """What ``answer`` gets probabilities of."""
 
     def __init__(
         self,
@@ -108,6 +110,24 @@ class SequenceClassification(Objective):
         if self.problem_type == "multi_label_classification":
             return torch.sigmoid(logits.float())
         return torch.softmax(logits.float(), dim=-1)
+
+    def answer(self, probabilities: np.ndarray | None) -> dict[str, Any]:
+        """What is said of one raw text.
+
+        Args:
+            probabilities: (C,); None for an empty text, whose answer is empty too.
+
+        Returns:
+            ``label`` (or ``labels``) and ``probabilities`` by name; ``value`` for regression.
+        """
+        several = self.problem_type == "multi_label_classification"
+        if self.problem_type == "regression":
+            return {"value": None if probabilities is None else self._decode(probabilities)}
+        key = "labels" if several else "label"
+        if probabilities is None:
+            return {key: [] if several else None, "probabilities": {}}
+        by_name = dict(zip(self.label_names, map(float, probabilities), strict=True))
+        return {key: self._decode(probabilities), "probabilities": by_name}
 
     def score(self, predictions: Predictions, examples: Any) -> dict[str, Any]:
         """The problem's metrics; single-label ones also on named subsets of the split.

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from transformers import AutoModelForTokenClassification
@@ -11,6 +12,7 @@ from transformers import AutoModelForTokenClassification
 from lit_llm.backbone.backbone import Backbone
 from lit_llm.batch import PackedBatch
 from lit_llm.losses.cross_entropy import cross_entropy
+from lit_llm.metrics.entities import entities
 from lit_llm.metrics.entity_f1 import EntityF1
 from lit_llm.metrics.entity_f1_strict import EntityF1Strict
 from lit_llm.metrics.report_text import report_text
@@ -43,6 +45,8 @@ class TokenClassification(Objective):
     monitor = "val/entity_f1"
     monitor_mode = "max"
     headline = ("loss", "entity_precision", "entity_recall", "entity_f1", "entity_f1_strict")
+    unit: ClassVar[str] = "word"
+    """What ``answer`` gets probabilities of."""
 
     def __init__(
         self,
@@ -78,6 +82,24 @@ class TokenClassification(Objective):
     def probabilities(self, logits: Tensor) -> Tensor:
         """Softmax over tags, (M, C)."""
         return torch.softmax(logits.float(), dim=-1)
+
+    def answer(self, probabilities: np.ndarray) -> dict[str, Any]:
+        """What is said of one sentence of raw text.
+
+        Args:
+            probabilities: (W, C), of its words; W may be 0.
+
+        Returns:
+            ``tags``, one per word, and ``entities`` by the conlleval rules: ``type``, ``start`` and
+            ``end`` (words, end exclusive) and ``probability``, that of all its words' tags.
+        """
+        tags = [self.label_names[i] for i in probabilities.argmax(1)]
+        best = probabilities.max(1, initial=0.0)
+        found = [
+            {**entity._asdict(), "probability": float(best[entity.start : entity.end].prod())}
+            for entity in entities(tags)
+        ]
+        return {"tags": tags, "entities": found}
 
     def score(self, predictions: Predictions, examples: Any) -> dict[str, Any]:
         """Entity F1 by the conlleval rules and strictly, and the per-tag report.

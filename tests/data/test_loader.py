@@ -57,6 +57,9 @@ class Recorder(pl.LightningModule):
         self.seen.append((self.current_epoch, batch.item_ids.tolist()))
         return (self.weight - batch.targets["labels"].float().mean()) ** 2
 
+    def validation_step(self, batch: PackedBatch, batch_idx: int) -> None:
+        pass
+
     def configure_optimizers(self) -> torch.optim.Optimizer:
         return torch.optim.SGD(self.parameters(), lr=0.01)
 
@@ -77,20 +80,20 @@ class Saver(pl.Callback):
 def fit(
     data: Any, folder: Path | None = None, resume: Path | None = None, **options: Any
 ) -> Recorder:
-    """Three epochs on the CPU."""
+    """Three epochs on the CPU, unless the options say otherwise."""
     model = Recorder()
+    val = PackedLoader(Store(), EvaluationPlan(Store.lengths, tokens_per_batch=256), pad_token_id=0)
     trainer = pl.Trainer(
         accelerator="cpu",
-        max_epochs=3,
         logger=False,
         callbacks=[] if folder is None else [Saver(folder)],
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
         use_distributed_sampler=False,
-        **options,
+        **{"max_epochs": 3, **options},
     )
-    trainer.fit(model, data, ckpt_path=resume)
+    trainer.fit(model, data, val, ckpt_path=resume)
     return model
 
 
@@ -206,20 +209,26 @@ def test_loader_refuses_another_plan_and_another_epoch() -> None:
 
 
 @MODES
-@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.parametrize("by_steps", [False, True], ids=["max_epochs", "max_steps"])
 def test_lightning_resumes_where_it_stopped(
-    mode: dict[str, int], workers: int, tmp_path: Path
+    mode: dict[str, int], by_steps: bool, tmp_path: Path
 ) -> None:
-    whole = fit(loader(mode), tmp_path)
     length = len(loader(mode))
-    expected = planned(loader(mode), 3 * length)
-    assert [seen for _, seen in whole.seen] == expected
+    options = {"max_epochs": -1, "max_steps": 3 * length} if by_steps else {"max_epochs": 3}
+    whole = fit(loader(mode), tmp_path, **options)
+    assert [seen for _, seen in whole.seen] == planned(loader(mode), 3 * length)
     assert [epoch for epoch, _ in whole.seen] == [e for e in range(3) for _ in range(length)]
     # In the middle of an epoch, after its last batch, and after its end.
-    for name, step in (("step6", 6), (f"step{2 * length}", 2 * length), ("epoch1", 2 * length)):
-        resumed = fit(loader(mode, workers=workers), resume=tmp_path / f"{name}.ckpt")
+    for name, step in (("step4", 4), (f"step{length}", length), ("epoch0", length)):
+        resumed = fit(loader(mode), resume=tmp_path / f"{name}.ckpt", **options)
         assert resumed.seen == whole.seen[step:], name
         assert resumed.weight == whole.weight
+
+
+def test_lightning_resumes_with_a_worker(tmp_path: Path) -> None:
+    whole = fit(loader(TOKENS, workers=1), tmp_path)
+    resumed = fit(loader(TOKENS, workers=1), resume=tmp_path / "step4.ckpt")
+    assert resumed.seen == whole.seen[4:]
 
 
 @MODES

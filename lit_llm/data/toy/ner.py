@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TypedDict
 
 from lit_llm.data.toy.names import pick_other, stream
-from lit_llm.data.toy.ner_frames import SLOT_TYPES, SMALL_WORDS, frames, neutral_frames
+from lit_llm.data.toy.ner_frames import SLOT_TYPES, SMALL_WORDS, Frame, frames, neutral_frames
 from lit_llm.data.toy.world import TYPES, EntityType, Region, Split, toy_world
 
 NUM_SENTENCES: dict[Split, int] = {"train": 3000, "dev": 1000, "test": 2400}
@@ -16,9 +16,10 @@ NOISE_FRACTION = 0.05
 
 # What comes next in a document: a sentence that shows types, the same and then a neutral one about
 # one of its names, a neutral one about a name that only other texts explain.
-_MOVES = (("typed", 0.55), ("typed_then_neutral", 0.2), ("neutral", 0.25))
+_MOVES = (("typed", 0.5), ("typed_then_neutral", 0.25), ("neutral", 0.25))
 _SHARED_PROB = 0.2  # of a name being a string of two types, where the sentence shows its type
 _SHARED_FOLLOWED_PROB = 0.5  # the same, where only the sentence before shows it
+_TWO_CLAUSES_PROB = 0.5
 _MOVES_PER_DOCUMENT = (3, 5)
 
 
@@ -122,7 +123,7 @@ class _Writer:
 
     def __init__(self, rng: random.Random, split: Split, region: Region) -> None:
         self.rng = rng
-        self.typed = frames(split)
+        self.one, self.two = frames(split)
         self.neutral = neutral_frames(split)
         types = region.types()
         pools = {
@@ -138,19 +139,20 @@ class _Writer:
     def move(self, move: str, document: int, before: _Sentence | None) -> list[_Sentence]:
         """One or two sentences."""
         if move == "typed":
-            return [self.write(self.rng.choice(self.typed), document, _SHARED_PROB)]
+            return [self.write(self._frame(), document, _SHARED_PROB)]
         if move == "neutral":
             slot = self._slot()
             taken = {mention.name for mention in before.mentions} if before else set()
             name = pick_other(self.rng, self.own[slot], taken)
             return [self._write_neutral(document, name, SLOT_TYPES[slot])]
         slot = self._slot()
-        frame = self.rng.choice([frame for frame in self.typed if slot in frame])
+        while slot not in (frame := self._frame()):
+            pass
         first = self.write(frame, document, _SHARED_FOLLOWED_PROB)
         about = self.rng.choice([m for m in first.mentions if m.type == SLOT_TYPES[slot]])
         return [first, self._write_neutral(document, about.name, about.type)]
 
-    def write(self, frame: tuple[str, ...], document: int, shared_prob: float) -> _Sentence:
+    def write(self, frame: Frame, document: int, shared_prob: float) -> _Sentence:
         """Fill a typed frame in; no name stands in it twice."""
         filled: list[tuple[str, EntityType | None]] = []
         for word in frame:
@@ -173,6 +175,10 @@ class _Writer:
         """A kind of slot, each of the four types being as likely as another."""
         slot = self.rng.choice(("PER", "LOC", "ORG", "MISC"))
         return self.rng.choice(("FILM", "EVENT")) if slot == "MISC" else slot
+
+    def _frame(self) -> Frame:
+        """A frame of one clause or of two."""
+        return self.rng.choice(self.two if self.rng.random() < _TWO_CLAUSES_PROB else self.one)
 
     def _small(self, word: str) -> str:
         return self.rng.choice(SMALL_WORDS[word]) if word in SMALL_WORDS else word

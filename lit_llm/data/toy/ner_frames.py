@@ -1,13 +1,20 @@
 """Sentence frames of the NER task, a different set for each split.
 
 Capitals are slots for names (``ANY`` takes a name of every type, so such a sentence says nothing of
-it), ``<...>`` small words that all splits share. What tells a type (a job before a name, a verb
-after it) stands in different sentences in each split: it has to be learned, not the sentences.
+it), ``<...>`` small words. A frame is one clause or two, joined. Most clauses are shared and only
+their combinations are split; some stand in one split alone, so that the words that tell a type (a
+job before a name, a verb after it) have to be learned and not the clauses.
 """
 
 from __future__ import annotations
 
+from functools import cache
+from itertools import permutations
+
+from lit_llm.data.toy.names import stream
 from lit_llm.data.toy.world import JOBS, TRADES, EntityType, Split
+
+Frame = tuple[str, ...]
 
 SLOT_TYPES: dict[str, EntityType] = {
     "PER": "PER",
@@ -25,12 +32,12 @@ SMALL_WORDS: dict[str, tuple[str, ...]] = {
     "<things>": ("streets", "roofs", "markets", "bridges", "parks", "churches"),
     "<town>": ("town", "village", "port", "city"),
     "<firm>": (*TRADES, "publisher", "shipyard"),
-    "<traded>": ("bought", "sued", "hired", "fined", "dismissed"),
-    "<staff>": ("workers", "managers", "clerks", "lawyers"),
+    "<traded>": ("bought", "sued", "fined", "copied"),
+    "<staff>": ("workers", "managers", "clerks", "cooks"),
     "<papers>": ("shares", "bonds"),
     "<moved>": ("fell", "rose"),
     "<saw>": ("watched", "enjoyed", "missed"),
-    "<show>": ("tickets", "posters", "costumes", "rehearsals"),
+    "<show>": ("tickets", "posters", "costumes"),
     "<when>": (
         "on Monday",
         "on Thursday",
@@ -40,146 +47,136 @@ SMALL_WORDS: dict[str, tuple[str, ...]] = {
         "last winter",
         "last week",
         "two years ago",
-        "in the evening",
         "this morning",
     ),
     "<how>": (
         "without a word",
-        "to the surprise of many",
+        "to our surprise",
         "in spite of the cold",
         "as a witness said",
-        "with little success",
         "for the third time",
     ),
 }
 
-_TRAIN = """
-The <job> PER <did> and left the room <when>
-PER , a <job> , <did> for an hour <how>
-My <kin> PER plays the violin <when>
-PER and PER <did> at the same table
-The doctor told PER to rest <when>
-PER broke a <body> on the stairs <when>
-PER lost both gloves on the way to LOC
-The <job> thanked PER for the flowers <how>
-PER visited LOC with two children <when>
-PER lives in LOC with a <kin> and three cats
-Heavy rain fell in LOC <when>
-The <things> of LOC were crowded <when>
-The road to LOC is closed <how>
-Trains between LOC and LOC are late <when>
-The <town> of LOC has a new bridge
-Farmers near LOC are waiting for rain <how>
-The mayor of LOC gave a speech <when>
-The <papers> of ORG <moved> by half <when>
-The <firm> ORG <traded> sixty <staff> <when>
-ORG <traded> a rival <firm> <how>
-PER works for ORG as a <job>
-The <staff> at ORG went on strike <when>
-ORG reported a loss <when> <how>
-ORG opened an office in LOC <when>
-The <papers> in ORG <moved> <how>
-We bought <show> for EVENT <when>
-Critics praised FILM <how> <when>
-The film FILM was shot in LOC <when>
-The director PER made FILM in LOC
-The festival EVENT begins in LOC <when>
-They <saw> FILM <when> <how>
-The audience at EVENT <did> <when>
-The actor PER has a small role in FILM
-The <staff> of ORG <saw> FILM together <when>
-The bus was late and nobody <did> <when>
-A <job> and a <kin> met in the <town> <when>
-The <firm> <traded> a <job> <how> <when>
-The <things> were wet and the <job> <did> <when>
+_SHARED = """
+the <job> PER <did>
+PER <did> at breakfast
+PER broke a <body>
+my <kin> PER played the violin
+the doctor told PER to rest
+flowers for PER arrived
+the cats of PER slept
+PER drove to LOC
+PER moved to LOC with two children
+the <job> PER lived near LOC
+PER worked for ORG as a <job>
+PER left ORG with a pension
+the director PER made FILM
+rain fell in LOC
+the <things> of LOC were crowded
+the road to LOC was closed
+the <town> of LOC got a new bridge
+farmers near LOC waited for rain
+the train from LOC was late
+the <papers> of ORG <moved>
+the <firm> ORG reported a loss
+the <staff> at ORG went on strike
+ORG <traded> a rival
+ORG opened an office in LOC
+a lawyer for ORG <did>
+they <saw> FILM twice
+critics praised FILM
+the film FILM was shot in LOC
+the festival EVENT began
+<show> for EVENT were sold
+the audience of FILM <did>
+nobody <did>
+a <job> met my <kin>
+the <things> were wet
 """
-
-_DEV = """
-<when> the <job> PER <did> at breakfast
-A <kin> of PER broke a <body> <when>
-The <kin> gave PER a bottle of wine <how>
-PER <did> on the train to LOC <when>
-The old <job> met PER and a <kin> in LOC
-Snow covered the <things> of LOC <when>
-Many people in the <town> of LOC have no water
-The bridge near LOC is closed <when>
-<staff> at the <firm> ORG <did> <how>
-The loss at ORG was small <when>
-ORG has an office near LOC and many <staff>
-Investors sold the <papers> of ORG <how>
-Children <saw> FILM in a tent <when>
-The poster of FILM hangs in LOC
-The <show> for the festival EVENT were late <when>
-The director of FILM is the <job> PER
-The <job> cleaned the windows <when> <how>
-A <firm> in the <town> was closed <when>
-"""
-
-_TEST = """
-<when> a <job> called PER <did> in the street
-Flowers from PER reached the <kin> of a <job> <when>
-PER <did> <when> and the <job> <did> too
-A <kin> of mine saw PER , the <job> , <when>
-The broken <body> of PER has healed <how>
-The <job> drove PER and two children to LOC
-PER moved from LOC to LOC <when>
-The cats of PER slept at home in LOC
-There was no rain in LOC <when> <how>
-The mayor closed the <things> of LOC <when>
-Two roads lead to the <town> of LOC
-A train to LOC was late <when> <how>
-The <kin> of a <job> lives near LOC
-<when> the <papers> of the <firm> ORG <moved>
-The rival <firm> <traded> ORG <how>
-Sixty <staff> left ORG <when> <how>
-The <staff> at ORG had no work <when>
-A strike at ORG was over <when> <how>
-The office of ORG in LOC is closed
-PER asked ORG for work as a <job>
-The loss reported by ORG was large <how>
-<when> critics <saw> FILM in LOC
-The <show> for FILM were bought by PER
-Half of the audience of FILM <did> <when>
-The role in FILM went to the <job> PER
-The opening of the festival EVENT was crowded <when>
-Children with <show> for EVENT <did> <when>
-The new film FILM is long <how>
-<when> a <job> <did> in front of a <firm>
-The <kin> of the <job> was late <how>
-"""
-
-_NEUTRAL = {
-    "train": """
-Everybody spoke about ANY <when>
-Nobody remembers ANY any more
-The newspaper printed a page about ANY <when>
-ANY was mentioned again <when>
-There are many stories about ANY
-For most of us ANY is a mystery
-""",
+_OWN = {
+    "train": "",
     "dev": """
-We have heard of ANY <when>
-ANY is known to everybody here
-A story about ANY was in the newspaper <when>
-Not everybody likes ANY or wants to
+the <kin> of PER broke a <body>
+snow fell near LOC
+ORG lost sixty <staff>
+children <saw> FILM
 """,
     "test": """
-People were curious about ANY <when>
-ANY was in the newspaper <when>
-<when> there was much talk of ANY
-Everybody here remembers ANY quite well
-They mentioned ANY more than once <when>
-A page of the newspaper was about ANY
+a <job> called PER <did>
+PER and the <job> <did>
+there was no rain in LOC
+two roads led to LOC
+the <staff> left ORG
+a rival <traded> ORG
+half of the audience <saw> FILM
+the opening of the festival EVENT was crowded
 """,
 }
+_NEUTRAL = """
+everybody spoke about ANY
+nobody remembered ANY
+they mentioned ANY
+ANY was in the news
+there were stories about ANY
+people were curious about ANY
+ANY was a mystery to us
+we talked of ANY
+not everybody liked ANY
+ANY came up at dinner
+"""
+_ONE = (
+    "{0} <when>",
+    "<when> {0}",
+    "{0} <how>",
+    "we heard that {0} <when>",
+    "the newspaper says that {0}",
+)
+_TWO = ("{0} and {1} <when>", "{0} , but {1}", "<when> {0} and {1}")
+_PARTS = {"train": (0.0, 0.6), "dev": (0.6, 0.75), "test": (0.75, 1.0)}
+_MOST_SLOTS = 3
 
 
-def frames(split: Split) -> tuple[tuple[str, ...], ...]:
-    """The typed frames of a split (and those without a name), as words with slots."""
-    text = {"train": _TRAIN, "dev": _DEV, "test": _TEST}[split]
-    return tuple(tuple(line.split()) for line in text.strip().splitlines())
+@cache
+def frames(split: Split) -> tuple[tuple[Frame, ...], tuple[Frame, ...]]:
+    """The frames of a split that show the types of their names: of one clause, and of two.
+
+    Some have no name at all. No frame is in two splits.
+    """
+    shared, own = _lines(_SHARED), _lines(_OWN[split])
+    one = [frame.format(clause) for frame in _ONE for clause in shared]
+    two = [frame.format(a, b) for frame in _TWO for a, b in permutations(shared, 2)]
+    one = _part(one, split) + [frame.format(clause) for frame in _ONE for clause in own]
+    two = _part(two, split) + [
+        frame.format(*pair)
+        for frame in _TWO
+        for new in own
+        for clause in shared
+        for pair in ((new, clause), (clause, new))
+    ]
+    return _split_words(one), _split_words(two)
 
 
-def neutral_frames(split: Split) -> tuple[tuple[str, ...], ...]:
+@cache
+def neutral_frames(split: Split) -> tuple[Frame, ...]:
     """The frames of a split that say nothing of the type of the name in them."""
-    return tuple(tuple(line.split()) for line in _NEUTRAL[split].strip().splitlines())
+    every = [frame.format(clause) for frame in _ONE for clause in _lines(_NEUTRAL)]
+    return _split_words(_part(every, split))
+
+
+def _lines(text: str) -> list[str]:
+    return text.strip().splitlines()
+
+
+def _part(every: list[str], split: Split) -> list[str]:
+    """The split's share of all combinations, the same for every corpus seed."""
+    shuffled = list(every)
+    stream(0, "frames").shuffle(shuffled)
+    start, end = (round(fraction * len(every)) for fraction in _PARTS[split])
+    return shuffled[start:end]
+
+
+def _split_words(templates: list[str]) -> tuple[Frame, ...]:
+    """Templates as words, without those that hold too many names."""
+    every = [tuple(template.split()) for template in templates]
+    return tuple(f for f in every if sum(word in SLOT_TYPES for word in f) <= _MOST_SLOTS)

@@ -1,0 +1,151 @@
+"""``lit-llm predict``: label text with a finished run's best model."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn, cast
+
+from lit_llm.predict_input import (
+    INPUT_FORMATS,
+    Request,
+    chunks,
+    requests_of_stream,
+    requests_of_texts,
+)
+from lit_llm.run_directory import existing_run
+
+if TYPE_CHECKING:  # torch takes seconds to import, and a mistyped flag should not
+    from lit_llm.predict_model import Predictor
+
+DESCRIPTION = """\
+Label text with a finished run's best model.
+
+  lit-llm predict --run DIR --text "Bonn is quiet." --text "..."
+  lit-llm predict --run DIR --file reviews.txt --output labelled.jsonl
+  cat texts.jsonl | lit-llm predict --run DIR > labelled.jsonl
+
+Input is one text a line, or one JSON object a line: {"text": "..."} or, already cut into the
+words of one sentence, {"words": ["..."]} (or "tokens"); an "id" is passed on. The result is one
+JSON object for each, in order: "entities" with character offsets, or "label" and "probabilities";
+on a terminal, coloured text. For entities, lines that follow each other are one document, if the
+run was trained with a context; an empty line ends a document.
+"""
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong in a sentence, without a page of usage."""
+
+    def error(self, message: str) -> NoReturn:
+        raise ValueError(f"{message}; lit-llm predict --help lists the flags")
+
+
+def main(words: list[str]) -> int:
+    """Run ``predict``; the process's exit code.
+
+    Args:
+        words: the command line after ``predict``.
+    """
+    try:
+        _predict(_parsed(words))
+        sys.stdout.flush()
+    except BrokenPipeError:  # whoever read standard output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except (ValueError, OSError) as error:
+        if os.environ.get("LIT_LLM_TRACEBACK"):
+            traceback.print_exc()
+        _tell(str(error))
+        return 1
+    return 0
+
+
+def _parsed(words: list[str]) -> argparse.Namespace:
+    parser = _Parser(
+        "lit-llm predict",
+        description=DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    add("--run", metavar="DIR", help="the run whose best/ labels the text")
+    add("--text", action="append", metavar="TEXT", help="a text; may be given several times")
+    add("--file", metavar="FILE", help="lines or JSONL; - is standard input")
+    add("--input_format", choices=INPUT_FORMATS, default="auto", help="default: found out")
+    add("--output", metavar="FILE", help="default: standard output")
+    add("--json", action="store_true", help="JSONL on a terminal too")
+    add("--logits", action="store_true", help="add raw scores, for entities those of every word")
+    add("--device", choices=("auto", "cpu", "cuda"), default="auto", help="default: auto")
+    add("--allow_import", action="append", default=[], metavar="PACKAGE", help="a package of yours")
+    options = parser.parse_args(words)
+    if not options.run:
+        raise ValueError('say which run: lit-llm predict --run DIR --text "..."')
+    if options.text and options.file:
+        raise ValueError("--text and --file are both given: give one of them")
+    if not options.text and options.file in (None, "-") and sys.stdin.isatty():
+        raise ValueError("nothing to predict: give --text TEXT or --file FILE, or pipe lines in")
+    return options
+
+
+def _predict(options: argparse.Namespace) -> None:
+    run_dir = existing_run(options.run, "--run", "best")
+    with ExitStack() as stack:
+        requests = _requests(options, stack)
+        predictor = _load(options, run_dir)
+        write = _writer(options, predictor, stack)
+        for chunk in chunks(requests, predictor.uses_documents, _tell):
+            write(predictor(chunk, options.logits))
+    count, reading = predictor.count, predictor.reading
+    if count.num_cut or count.num_windowed:
+        _tell(f"{count} (max_length {reading.max_length}, truncation {reading.truncation})")
+
+
+def _requests(options: argparse.Namespace, stack: ExitStack) -> Iterator[Request]:
+    if options.text:
+        return requests_of_texts(options.text)
+    if options.file in (None, "-"):
+        stream, name = cast(BinaryIO, sys.stdin.buffer), "standard input"
+    else:
+        stream, name = stack.enter_context(open(options.file, "rb")), options.file
+    return requests_of_stream(stream, name, options.input_format)
+
+
+def _load(options: argparse.Namespace, run_dir: Path) -> Predictor:
+    import torch
+
+    from lit_llm.predict_run import load_predictor
+
+    device = options.device
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    elif device == "cuda" and not torch.cuda.is_available():
+        raise ValueError("--device cuda: PyTorch sees no CUDA device here; leave --device out")
+    logger = logging.getLogger("lightning.pytorch")
+    level = logger.level
+    logger.setLevel(logging.WARNING)  # what was loaded from where is of interest in training
+    try:
+        return load_predictor(run_dir, options.allow_import, device)
+    finally:
+        logger.setLevel(level)
+
+
+def _writer(options: argparse.Namespace, predictor: Predictor, stack: ExitStack) -> Any:
+    from rich.console import Console
+
+    from lit_llm.predict_output import JsonLines, Screen, open_output
+
+    if options.output:
+        return JsonLines(stack.enter_context(open_output(Path(options.output)))).write
+    if sys.stdout.isatty() and not options.json:
+        return Screen(Console(highlight=False), predictor.label_names).write
+    return JsonLines(sys.stdout).write
+
+
+def _tell(sentence: str) -> None:
+    print(f"lit-llm predict: {sentence}", file=sys.stderr)

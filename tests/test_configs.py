@@ -1,0 +1,60 @@
+"""Every configuration in the repository runs: two steps, then an evaluation."""
+
+import json
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import yaml
+
+from lit_llm.__main__ import main
+from lit_llm.data import imdb
+
+ROOT = Path(__file__).parents[1] / "configs"
+CONFIGS = sorted(path for path in ROOT.rglob("*.yaml") if path.parent != ROOT)
+
+
+def small_data(kind, root, monkeypatch):
+    """A few examples in the form that a data class wants."""
+    root.mkdir()
+    if kind.endswith("CoNLL2003"):
+        for name in ("eng.train", "eng.testa", "eng.testb"):
+            (root / name).write_text("Ann I-PER\nsees O\nBonn I-LOC\n\nBob I-PER\nsleeps O\n\n" * 20)
+    elif kind.endswith("IMDB"):
+        monkeypatch.setattr(imdb, "_PER_CLASS", 40)
+        monkeypatch.setattr(imdb, "_DEV_PER_CLASS", 2)
+        monkeypatch.setattr(imdb, "_BLOCK", 2)
+        for split in ("train", "test"):
+            rows = [{"text": f"review {i} of {split}", "label": i // 40} for i in range(80)]
+            pq.write_table(pa.Table.from_pylist(rows), root / f"{split}.parquet")
+    else:
+        return []
+    return ["--data.path", str(root)]
+
+
+def test_there_are_configurations():
+    assert len(CONFIGS) >= 6
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_configuration_opens_with_a_header(config):
+    text = config.read_text()
+    for word in ("# Source:", "# Expect:", "# Run:", "Hardware:"):
+        assert word in text, word
+    assert f"configs/{config.relative_to(ROOT)}" in text
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_configuration_runs_a_few_steps(config, tmp_path, monkeypatch):
+    content = yaml.safe_load(config.read_text())
+    words = small_data(content["data"]["class_path"], tmp_path / "data", monkeypatch)
+    # What needs a hub or an optional package is replaced by a tiny model from scratch.
+    words += ["--model.backbone.source", "tiny", "--model.backbone.tokenizer", "train:200"]
+    smoke = ["--config", str(ROOT / "smoke.yaml"), "--trainer.enable_progress_bar", "false"]
+    run = tmp_path / "run"
+    assert main(["fit", "--config", str(config), *smoke, *words, "--run_dir", str(run)]) == 0
+    results = json.loads((run / "results.json").read_text())
+    assert results["steps"] == 2
+    monitor = results["best"]["monitor"]
+    assert results["metrics"][monitor] == pytest.approx(results["best"]["value"], abs=1e-6)

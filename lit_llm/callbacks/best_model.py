@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 from pathlib import Path
@@ -55,6 +56,8 @@ class BestModel(Callback):
             raise ValueError(f"BestModel monitors {monitor!r}, which is not among {known}")
         value = float(trainer.callback_metrics[monitor])
         sign = 1.0 if mode == "max" else -1.0
+        if math.isnan(value):
+            return
         if not self.best or sign * value > sign * self.best["value"]:
             self._save(trainer, pl_module, monitor, value)
 

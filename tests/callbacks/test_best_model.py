@@ -1,0 +1,72 @@
+from types import SimpleNamespace
+
+import pytest
+
+from lit_llm.callbacks.best_model import BestModel
+
+
+class Module:
+    monitor = "val/f1"
+    monitor_mode = "max"
+
+    def __init__(self):
+        self.version = 0
+
+    def save(self, directory):
+        directory.mkdir()
+        (directory / "weights").write_text(str(self.version))
+
+
+def trainer_with(root, **metrics):
+    return SimpleNamespace(
+        sanity_checking=False,
+        state=SimpleNamespace(fn="fit"),
+        callback_metrics=metrics,
+        default_root_dir=str(root),
+        global_step=7,
+        current_epoch=1,
+        is_global_zero=True,
+    )
+
+
+def scores(tmp_path, mode, values):
+    """Which of the versions stands in ``best/`` after these values."""
+    callback, module = BestModel(mode=mode), Module()
+    for module.version, value in enumerate(values):
+        callback.on_validation_end(trainer_with(tmp_path, **{"val/f1": value}), module)
+    return callback, (tmp_path / "best" / "weights").read_text()
+
+
+def test_highest_value_is_kept(tmp_path):
+    callback, kept = scores(tmp_path, "max", [0.1, 0.5, 0.3, 0.5])
+    assert kept == "1"  # an equal value later does not replace the first
+    assert callback.best == {"monitor": "val/f1", "value": 0.5, "step": 7, "epoch": 1}
+    assert [path.name for path in tmp_path.iterdir()] == ["best"]
+
+
+def test_lowest_value_is_kept_in_min_mode(tmp_path):
+    assert scores(tmp_path, "min", [0.4, 0.2, 0.3])[1] == "1"
+
+
+def test_value_that_is_no_number_is_never_better(tmp_path):
+    assert scores(tmp_path, "max", [float("nan"), 0.1, float("nan"), 0.05])[1] == "1"
+
+
+def test_restored_best_is_not_replaced_by_a_worse_one(tmp_path):
+    callback, _ = scores(tmp_path, "max", [0.5])
+    again, module = BestModel(), Module()
+    module.version = 9
+    again.load_state_dict(callback.state_dict())
+    again.on_validation_end(trainer_with(tmp_path, **{"val/f1": 0.4}), module)
+    assert (tmp_path / "best" / "weights").read_text() == "0"
+
+
+def test_last_model_is_kept_without_a_development_set(tmp_path):
+    callback, module = BestModel(), Module()
+    callback.on_train_end(trainer_with(tmp_path), module)
+    assert (tmp_path / "best" / "weights").exists()
+
+
+def test_metric_that_was_not_logged_is_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"monitors 'val/f1', which is not among \['val/loss'\]"):
+        BestModel().on_validation_end(trainer_with(tmp_path, **{"val/loss": 1.0}), Module())

@@ -14,7 +14,8 @@ from typing import Any
 import torch
 import yaml
 from jsonargparse import ArgumentError, set_parsing_settings
-from lightning.pytorch import Trainer
+from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities import rank_zero_info
 
@@ -167,11 +168,8 @@ def _evaluate(command: str, words: list[str]) -> None:
     write_text(directory / "config.yaml", saved_run_config(run_dir))
     config = ["--config", str(directory / "config.yaml"), "--trainer.logger", "false"]
     cli = RunCLI([*config, *rest], None)
-    cli.trainer.callbacks[:] = [  # type: ignore[attr-defined]
-        callback
-        for callback in cli.trainer.callbacks
-        if "ProgressBar" in type(callback).__name__  # type: ignore[attr-defined]
-    ]
+    callbacks: list[Callback] = cli.trainer.callbacks  # type: ignore[attr-defined]
+    callbacks[:] = [callback for callback in callbacks if isinstance(callback, ProgressBar)]
     cli.datamodule.label_names = saved_label_names(cli.model)
     loop = cli.trainer.validate if command == "validate" else cli.trainer.test
     loop(cli.model, cli.datamodule, verbose=False)
@@ -238,9 +236,19 @@ def _refuse_without_config(words: list[str]) -> None:
 
 
 def _run_dir_of_all_ranks(requested: str | None) -> Path:
-    """Made by the first process; the ranks it starts read it from the environment."""
-    if "LIT_LLM_RUN_DIR" in os.environ and os.environ.get("LOCAL_RANK", "0") != "0":
-        return Path(os.environ["LIT_LLM_RUN_DIR"])
+    """Made by the first process; the ranks it starts read it from the environment.
+
+    Raises:
+        ValueError: a launcher started several processes and no directory was named for all.
+    """
+    names = ("RANK", "SLURM_PROCID", "LOCAL_RANK")
+    rank = next((os.environ[name] for name in names if name in os.environ), "0")
+    inherited = os.environ.get("LIT_LLM_RUN_DIR")
+    if rank != "0" and (inherited or requested):
+        return Path(inherited or requested or "")
+    launched = int(os.environ.get("WORLD_SIZE", os.environ.get("SLURM_NTASKS", "1"))) > 1
+    if launched and requested is None:
+        raise ValueError("several processes were launched: name their directory with --run_dir DIR")
     run_dir = fresh_run_dir(requested)
     os.environ["LIT_LLM_RUN_DIR"] = str(run_dir)
     return run_dir

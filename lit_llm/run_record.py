@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from lightning.pytorch import Trainer
+from lightning.pytorch.callbacks import EarlyStopping
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_only
 
 from lit_llm.callbacks.best_model import BestModel
@@ -70,6 +71,12 @@ def _facts(
         "notices": data.notices,
         "references": data.reference_rows(),
     }
+    stopper = next((c for c in trainer.callbacks if isinstance(c, EarlyStopping)), None)  # type: ignore[attr-defined]
+    if stopper is not None and stopper.stopped_epoch:
+        facts["stopped_early"] = {"monitor": stopper.monitor, "step": trainer.global_step}
+        rank_zero_info(
+            f"stopped early at step {trainer.global_step}: {stopper.monitor} had not improved"
+        )
     counter = next((c for c in trainer.callbacks if isinstance(c, Throughput)), None)  # type: ignore[attr-defined]
     if counter is not None:
         facts["train"] = counter.summary()

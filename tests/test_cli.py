@@ -122,6 +122,19 @@ def test_resume_goes_on_to_the_end(experiment, tmp_path):
     assert json.loads((run / "results.json").read_text())["steps"] == 9
 
 
+def test_early_stopping_says_when(experiment, tmp_path):
+    stop = {
+        "class_path": "lightning.pytorch.callbacks.EarlyStopping",
+        "init_args": {"monitor": "val/loss", "patience": 1, "min_delta": 100.0},
+    }
+    config = tmp_path / "stop.yaml"
+    config.write_text(yaml.safe_dump({"trainer": {"max_epochs": 9, "callbacks+": [stop]}}))
+    assert main([*experiment, "--config", str(config)]) == 0
+    results = json.loads((tmp_path / "run" / "results.json").read_text())
+    assert results["stopped_early"] == {"monitor": "val/loss", "step": 6}
+    assert results["best"]["step"] <= 6  # the base callbacks are still there
+
+
 def test_failed_start_leaves_no_run_directory(experiment, tmp_path, capsys):
     assert main([*experiment, "--data.max_length", "1000"]) == 1
     assert "above the backbone's 512 positions" in capsys.readouterr().err
@@ -131,8 +144,14 @@ def test_failed_start_leaves_no_run_directory(experiment, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--data.max_lenght", "3"], "data.max_lenght: there is no such setting; did you mean max_"),
-        (["--trainer.max_epoch", "3"], "--trainer.max_epoch 3: there is no such flag; did you mean"),
+        (
+            ["--data.max_lenght", "3"],
+            "data.max_lenght: there is no such setting; did you mean max_",
+        ),
+        (
+            ["--trainer.max_epoch", "3"],
+            "--trainer.max_epoch 3: there is no such flag; did you mean",
+        ),
         (["--trainer.max_epochs", "x"], "trainer.max_epochs: expected a int; got x"),
         (["--model.optimizer.lr", "fast"], "model.optimizer.lr: expected a float"),
         (["--model.optimizer.lr", "-1"], "optimizer.lr must be above 0, not -1.0"),

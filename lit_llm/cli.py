@@ -171,6 +171,9 @@ def _evaluate(command: str, words: list[str]) -> None:
     callbacks: list[Callback] = cli.trainer.callbacks  # type: ignore[attr-defined]
     callbacks[:] = [callback for callback in callbacks if isinstance(callback, ProgressBar)]
     cli.datamodule.label_names = saved_label_names(cli.model)
+    cli.model.build(saved_label_names(cli.model))
+    if not cli.model.backbone.head_loaded:
+        raise ValueError(f"{run_dir}/best holds no head for {type(cli.model).__name__}")
     loop = cli.trainer.validate if command == "validate" else cli.trainer.test
     loop(cli.model, cli.datamodule, verbose=False)
     split = "val" if command == "validate" else "test"

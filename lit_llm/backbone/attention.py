@@ -13,8 +13,17 @@ from lit_llm.batch import PackedBatch
 _NAMES = {None: None, "sdpa": "sdpa", "eager": "eager", "segments": SEGMENT_ATTENTION}
 
 
-def implementation_name(requested: str | None, model_type: str, packs: bool) -> str | None:
+def implementation_name(
+    requested: str | None, model_type: str, packs: bool, windowed: bool
+) -> str | None:
     """Transformers' name of an implementation; None lets it choose (sdpa where supported).
+
+    Args:
+        requested: the configuration's word; None takes ``segments`` on a machine without a GPU,
+            where it is the faster one (experiments/speed), if the architecture allows it.
+        model_type: transformers' name of the architecture.
+        packs: the architecture takes packed rows.
+        windowed: its layers look through a sliding window, which ``segments`` does not have.
 
     Raises:
         ValueError: an unknown name, or ``segments`` for an architecture without packed rows.
@@ -23,6 +32,8 @@ def implementation_name(requested: str | None, model_type: str, packs: bool) -> 
         raise ValueError(
             f"backbone.attn_implementation = {requested!r}: choose sdpa, eager or segments"
         )
+    if requested is None and packs and not windowed and not torch.accelerator.is_available():
+        return SEGMENT_ATTENTION
     if requested != "segments":
         return _NAMES[requested]
     if not packs:

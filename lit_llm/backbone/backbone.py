@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, final
 
+import torch
 from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor, nn
 from transformers import (
@@ -59,8 +60,8 @@ class Backbone(nn.Module):
         init_from: a run or directory whose backbone weights, and nothing else, are copied in.
         hidden_dropout: overrides the configuration's probability.
         attention_dropout: likewise, on the attention weights.
-        attn_implementation: ``sdpa`` (default where there is one), ``eager``, or ``segments``: each
-            segment on its own, for long rows on a CPU.
+        attn_implementation: ``sdpa``, ``eager``, or ``segments``: each segment on its own, the
+            default on a machine without a GPU; elsewhere ``sdpa`` where there is one.
 
     Attributes:
         source: as it was given.
@@ -101,7 +102,10 @@ class Backbone(nn.Module):
         self.causal = is_causal(self.config)
         self.packs = self.config.model_type in PACKABLE
         self._attention = implementation_name(
-            attn_implementation, self.config.model_type, self.packs
+            attn_implementation,
+            self.config.model_type,
+            self.packs,
+            windowed=getattr(self.config, "sliding_window", None) is not None,
         )
         self.tokenizer_to_train = tokenizer_to_train(tokenizer, self.causal)
         self.tokenizer: PreTrainedTokenizerFast = None
@@ -145,11 +149,12 @@ class Backbone(nn.Module):
         if self.tokenizer is None:
             raise ValueError("a model from scratch needs its tokenizer before it is built")
         set_task(self.config, config)
-        model, head, report = build_model(task, self.config, self._directory, self._attention)
+        with torch.device("cpu"):  # Lightning sets the GPU here, and moves the model there itself
+            model, head, report = build_model(task, self.config, self._directory, self._attention)
+            if self._init_from is not None:
+                check_same_vocabulary(self.tokenizer, self._init_from)
+                report = report.followed_by(transfer(model, self._init_from, model.config))
         self.model, self.config, self.head_loaded = model, model.config, report.head
-        if self._init_from is not None:
-            check_same_vocabulary(self.tokenizer, self._init_from)
-            report = report.followed_by(transfer(model, self._init_from, self.config))
         settle_padding(model, self.tokenizer)
         self._extra = {"use_cache": False} if takes_argument(model, "use_cache") else {}
         model.train()  # transformers hands models over in evaluation mode

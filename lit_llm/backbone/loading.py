@@ -104,12 +104,13 @@ def load_model(
             output_loading_info=True,
         )
     report = _checked_report(model, info, directory)
-    if _head_keys(model):
-        if not _same_head(model, directory, task_name=type(model).__name__):
-            model = _with_new_head(task, model, attention)
-            report.new = sorted({*report.new, *_head_keys(model)})
-        elif not any(key in report.new for key in _head_keys(model)):
-            report.loaded, report.head = [f"backbone and head from {directory}"], True
+    found = set(_head_keys(model)) - set(report.new)
+    if found and not _same_head(model, directory, task_name=type(model).__name__):
+        model = _with_new_head(task, model, attention)
+        report.new = sorted({*report.new, *_head_keys(model)})
+        report.unused = sorted({*report.unused, *found})
+    elif found == set(_head_keys(model)) != set():
+        report.loaded, report.head = [f"backbone and head from {directory}"], True
     return model, report
 
 
@@ -180,7 +181,12 @@ def _head_keys(model: PreTrainedModel) -> list[str]:
 
 
 def _same_head(model: PreTrainedModel, directory: Path, task_name: str) -> bool:
-    """Whether the directory's head answers the same question: same class, same labels."""
+    """Whether the directory's head answers the same question: same class, same labels.
+
+    A language model's head has the vocabulary for labels, which comes with the source.
+    """
+    if "Classification" not in task_name:
+        return True
     with quiet_transformers():
         theirs = AutoConfig.from_pretrained(directory, trust_remote_code=False)
     same_task = task_name in (theirs.architectures or [])

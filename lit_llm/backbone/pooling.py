@@ -21,7 +21,7 @@ def pool(hidden_RLD: Tensor, batch: PackedBatch, pooling: Pooling) -> Tensor:
         pooling: which tokens speak for the example.
 
     Returns:
-        (B, D), the hidden states' type; the mean is taken in float32.
+        (B, D), the hidden states' type; the mean is taken in float32, or float64 if they are.
 
     Raises:
         ValueError: another word than first, last or mean.
@@ -35,6 +35,7 @@ def pool(hidden_RLD: Tensor, batch: PackedBatch, pooling: Pooling) -> Tensor:
         raise ValueError(f"pooling is first, last or mean, not {pooling!r}")
     segments = batch.segment_ids.flatten()
     kept = segments >= 0
-    sums = torch.zeros(batch.num_examples, flat.shape[1], device=flat.device)
-    sums = sums.index_add(0, segments[kept], flat[kept].float())
+    dtype = torch.promote_types(flat.dtype, torch.float32)
+    sums = torch.zeros(batch.num_examples, flat.shape[1], dtype=dtype, device=flat.device)
+    sums = sums.index_add(0, segments[kept], flat[kept].to(dtype))
     return (sums / batch.segment_lengths.unsqueeze(1)).to(flat.dtype)

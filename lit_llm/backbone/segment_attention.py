@@ -15,7 +15,7 @@ from lit_llm.backbone.segment_layout import SegmentLayout
 SEGMENT_ATTENTION = "lit_llm_segments"
 """The ``attn_implementation`` of a model that takes ``segments=SegmentLayout(batch)``."""
 
-_DRAWS = 2**16  # 16 random bits decide what is dropped
+_DRAWS = 2**15  # 15 random bits decide what is dropped
 _REFUSED = ("softcap", "position_bias", "s_aux", "cache", "output_attentions")
 
 
@@ -47,7 +47,7 @@ class _SegmentAttention(torch.autograd.Function):
             probs = _product(bucket.part(q, heads, groups), k_i.mT, scaling)
             bias = layout.bias(i, causal, q.dtype)
             if bias is not None:
-                probs.view(bucket.count, heads, bucket.length, bucket.length).add_(bias)
+                probs.view(bucket.size, heads, bucket.length, bucket.length).add_(bias)
             torch.softmax(probs, -1, out=probs)
             if dropout:
                 probs = _mark_dropped(probs, dropout)
@@ -77,7 +77,7 @@ class _SegmentAttention(torch.autograd.Function):
             torch.bmm(kept.mT, grad_i, out=bucket.part(grad_v, groups, groups))
             scores = torch.bmm(grad_i, v_i.mT)  # gradients, of probabilities and then of scores
             if ctx.dropout:
-                scores.masked_fill_(probs <= 0, 0)
+                scores = torch.ops.aten.threshold_backward(scores, probs, 0)  # 0 where dropped
                 probs = probs.abs()
             torch._softmax_backward_data(scores, probs, -1, q.dtype, grad_input=scores)
             _product(scores, k_i, ctx.scaling, out=bucket.part(grad_q, heads, groups))
@@ -119,9 +119,9 @@ def _mark_dropped(probs: Tensor, dropout: float) -> Tensor:
     """
     generator = np.random.Generator(np.random.SFC64(int(torch.randint(2**62, ()))))
     words = generator.integers(2**64, size=-(-probs.numel() // 4), dtype=np.uint64)
-    draws = words.view(np.uint16)[: probs.numel()].reshape(probs.shape)
-    dropped = torch.from_numpy(draws < round(dropout * _DRAWS)).to(probs.device)
-    return torch.where(dropped, -probs, probs)
+    draws = words.view(np.int16)[: probs.numel()].reshape(probs.shape) >> 1
+    draws -= np.int16(round(dropout * _DRAWS) - _DRAWS // 2)  # negative where dropped
+    return probs.copysign(torch.from_numpy(draws).to(probs.device))
 
 
 def _kept_scale(dropout: float) -> float:
@@ -153,7 +153,7 @@ def segment_attention(
         key: (R, N', L, H), N' dividing N: a group of N / N' query heads shares a key head.
         value: as ``key``.
         attention_mask: must be None: the layout says what may be seen.
-        dropout: probability of dropping an attention weight, in [0, 1], met to 1 / 65,536.
+        dropout: probability of dropping an attention weight, in [0, 1], met to 1 / 32,768.
         scaling: of the scores; default H ** -0.5.
         is_causal: overrides the module; the layout's own ``causal`` overrides both.
         sliding_window: how far a token may look; accepted where it covers the longest segment.

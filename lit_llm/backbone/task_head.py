@@ -104,8 +104,8 @@ def freeze_unused(head: nn.Module, hidden_size: int) -> None:
     Parameters that take part in the optimizer and never get a gradient stop plain DDP.
     """
     head.eval()  # no random numbers are drawn
-    logits: Tensor = head(torch.zeros(1, hidden_size))
     parameters = list(head.parameters())
+    logits: Tensor = head(parameters[0].new_zeros(1, hidden_size))
     gradients = torch.autograd.grad(logits.sum(), parameters, allow_unused=True)
     for parameter, gradient in zip(parameters, gradients, strict=True):
         if gradient is None:

@@ -144,9 +144,23 @@ def test_causal_is_true_of_decoders_only(source):
 
 
 def test_build_hands_over_in_training_mode(source):
-    backbone = Backbone(source("bert"))
-    head = backbone.build(AutoModelForTokenClassification, num_labels=3)
+    backbone = Backbone(source("bert", AutoModelForTokenClassification))
+    head = backbone.build(AutoModelForTokenClassification)
     assert all(module.training for module in [*backbone.modules(), *head.modules()])
+
+
+@pytest.mark.parametrize("model_type", ["bert", "opt"])
+def test_build_ignores_the_device_and_type_lightning_sets(model_type, source):
+    # in configure_model Lightning makes the GPU the default device, here "meta" stands for it
+    backbone = Backbone(source(model_type), init_from=source(model_type))
+    torch.set_default_dtype(torch.bfloat16)
+    try:
+        with torch.device("meta"):
+            head = backbone.build(AutoModelForTokenClassification, num_labels=3)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert {p.device.type for p in [*backbone.parameters(), *head.parameters()]} == {"cpu"}
+    assert {p.dtype for p in backbone.parameters()} == {torch.float32}
 
 
 def test_calls_in_the_wrong_order_are_refused(source, packed):

@@ -53,8 +53,7 @@ def test_mean_gives_no_gradient_to_filler(batch, hidden):
 
 
 def test_mean_of_half_precision_is_taken_in_float32():
-    # In bfloat16, with 8 bits of precision, 256 + 1 is 256 again: the mean would be 1 of 257 ones
-    # only by luck, and a sum in bfloat16 stops growing at 256.
+    # In bfloat16, with 8 bits of precision, 256 + 1 is 256 again: the mean would be 256 / 512.
     batch = PackedBatch.pack([{"input_ids": [7] * 512}], [[0]], 512, pad_token_id=0)
     pooled = pool(torch.ones(1, 512, 1, dtype=torch.bfloat16), batch, "mean")
     assert pooled.dtype == torch.bfloat16

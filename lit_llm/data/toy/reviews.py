@@ -21,12 +21,12 @@ from lit_llm.data.toy.review_frames import (
 from lit_llm.data.toy.world import SPLITS, Region, Split, toy_world
 
 LABELS = ("negative", "positive")
-NUM_REVIEWS: dict[Split, int] = {"train": 3000, "dev": 1000, "test": 2400}
+NUM_REVIEWS: dict[Split, int] = {"train": 4000, "dev": 1000, "test": 2400}
 NUM_UNLABELLED = 4000
 NOISE_FRACTION = 0.05
 """The share of reviews that bear the wrong label."""
 
-_OPENING_PROB = 0.5
+_OPENING_PROB = 0.3
 _OWN_WORDS_PROB = 0.4  # of a dev or test review using words that no training review has
 
 Words = tuple[tuple[str, ...], tuple[str, ...]]  # negative, positive
@@ -50,7 +50,7 @@ class UnlabelledReview(TypedDict):
 def toy_reviews(split: Split, seed: int = 0) -> list[ReviewExample]:
     """The labelled reviews of a split.
 
-    A review is a decisive sentence; half of them have a neutral one before or after it. The label
+    A review is a decisive sentence; three in ten have a neutral one before or after it. The label
     is the polarity of the decisive sentence's main point: of its word, turned by a negation; what
     is conceded does not count. Training reviews use a third of the polarity words. Two in five dev
     and test reviews use words of their split alone, which only ``toy_unlabelled_reviews`` links to
@@ -58,7 +58,7 @@ def toy_reviews(split: Split, seed: int = 0) -> list[ReviewExample]:
     5 % of the labels (rounded) are wrong, drawn at random: see ``best_possible``.
 
     Args:
-        split: ``"train"`` (3,000 reviews), ``"dev"`` (1,000) or ``"test"`` (2,400).
+        split: ``"train"`` (4,000 reviews), ``"dev"`` (1,000) or ``"test"`` (2,400).
         seed: the corpus seed; it also fixes the world.
 
     Raises:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from itertools import pairwise
+from itertools import chain, groupby, pairwise
 
 import pytest
 
@@ -10,8 +10,6 @@ from lit_llm.data.toy.baselines import best_possible
 from lit_llm.data.toy.ner import NOISE_FRACTION, ner_noise, toy_ner
 from lit_llm.data.toy.ner_frames import SLOT_TYPES, SMALL_WORDS, frames, neutral_frames
 from lit_llm.data.toy.world import SPLITS, Split, toy_world
-
-NAME = r"([A-Z][a-z]+(?: [A-Z][a-z]+)?)"
 
 
 def entities(words: list[str], tags: list[str]) -> list[tuple[str, str]]:
@@ -25,35 +23,31 @@ def entities(words: list[str], tags: list[str]) -> list[tuple[str, str]]:
     return found
 
 
+SMALL = {text: key for key, texts in SMALL_WORDS.items() for text in texts}
+SMALL_PATTERN = re.compile(rf"(?<!<)\b({'|'.join(sorted(SMALL, key=len, reverse=True))})\b")
+
+
 class PerfectReader:
     """Knows the frames of a split and what the unlabelled documents say of each name."""
 
     def __init__(self, split: Split) -> None:
         self.types = toy_world(0).regions[split].types()
-        self.readers = [self.reader(f) for f in (*frames(split), *neutral_frames(split))]
-
-    @staticmethod
-    def reader(frame: tuple[str, ...]) -> tuple[re.Pattern[str], list[str]]:
-        parts = []
-        for word in frame:
-            if word in SLOT_TYPES or word == "ANY":
-                parts.append(NAME)
-            else:
-                parts.append(f"(?:{'|'.join(SMALL_WORDS.get(word, (word,)))})")
-        parts[0] = parts[0] if parts[0] == NAME else f"(?i:{parts[0]})"
-        slots = [SLOT_TYPES.get(word, "ANY") for word in frame]
-        slots = [s for s, w in zip(slots, frame, strict=True) if w in SLOT_TYPES or w == "ANY"]
-        return re.compile(" ".join((*parts, r"\."))), slots
+        self.names = {word for name in self.types for word in name.split()}
+        self.slots: dict[str, set[tuple[str, ...]]] = defaultdict(set)
+        for frame in (*chain(*frames(split)), *neutral_frames(split)):
+            slots = tuple(SLOT_TYPES.get(w, "ANY") for w in frame if w in SLOT_TYPES or w == "ANY")
+            shape = " ".join("NAME" if w in SLOT_TYPES or w == "ANY" else w for w in frame)
+            self.slots[SMALL_PATTERN.sub(lambda m: SMALL[m[1]], shape)].add(slots)
 
     def read(self, words: list[str], before: dict[str, str]) -> list[tuple[str, str]]:
         """Names and types; ``before`` holds those of the sentence before."""
-        readings = set()
-        for pattern, slots in self.readers:
-            if match := pattern.fullmatch(" ".join(words)):
-                readings.add(tuple(zip(match.groups(), slots, strict=True)))
-        assert len(readings) == 1, (words, readings)
+        runs = [(n, list(r)) for n, r in groupby(words[:-1], key=lambda word: word in self.names)]
+        names = [" ".join(run) for is_name, run in runs if is_name]
+        shape = " ".join("NAME" if is_name else " ".join(run) for is_name, run in runs)
+        shape = shape if runs[0][0] else shape[0].lower() + shape[1:]
+        (slots,) = self.slots[SMALL_PATTERN.sub(lambda m: SMALL[m[1]], shape)]
         found = []
-        for name, slot in next(iter(readings)):
+        for name, slot in zip(names, slots, strict=True):
             entity_type = before.get(name, slot) if slot == "ANY" else slot
             if entity_type == "ANY":
                 (entity_type,) = self.types[name]  # neither here nor there: one type in the world
@@ -101,7 +95,7 @@ def test_examples_are_well_formed(split: Split, count: int) -> None:
 
 
 def test_frames_are_disjoint_across_splits() -> None:
-    every = [frame for split in SPLITS for frame in (*frames(split), *neutral_frames(split))]
+    every = [f for s in SPLITS for f in (*chain(*frames(s)), *neutral_frames(s))]
     assert len(set(every)) == len(every)
 
 

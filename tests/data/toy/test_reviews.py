@@ -49,7 +49,7 @@ def test_perfect_reader_scores_exactly_the_best_possible(split: Split) -> None:
     assert right / len(examples) == best_possible("reviews", split, 0)
 
 
-@pytest.mark.parametrize(("split", "count"), [("train", 3000), ("dev", 1000), ("test", 2400)])
+@pytest.mark.parametrize(("split", "count"), [("train", 4000), ("dev", 1000), ("test", 2400)])
 def test_examples_are_well_formed(split: Split, count: int) -> None:
     examples = toy_reviews(split, 0)
     assert len(examples) == count
@@ -81,7 +81,7 @@ def test_unlabelled_text_links_every_polarity_word_to_the_labelled_ones() -> Non
         for text in texts:
             for sentence in text.lower().split("."):
                 words = words_of([sentence]) & every
-                if words & {"but", "expected"} or "but" in sentence or "expected" in sentence:
+                if " but " in sentence or "expected" in sentence:
                     continue
                 for known in (negative, positive):
                     if words & known:
@@ -97,13 +97,11 @@ def test_templates_are_disjoint_across_splits() -> None:
 
 
 def test_names_are_disjoint_across_splits() -> None:
-    text = {
-        s: {w for e in toy_reviews(s, 0) for w in re.findall(r"\w+", e["text"])} for s in SPLITS
-    }
     for split in SPLITS:
+        text = " ".join(example["text"] for example in toy_reviews(split, 0))
         for other in set(SPLITS) - {split}:
             names = toy_world(0).regions[other].types()
-            assert not text[split] & {word for name in names for word in name.split()}
+            assert not set(re.findall(r"\w+", text)) & {w for name in names for w in name.split()}
 
 
 def test_unknown_split_is_refused() -> None:

@@ -37,6 +37,8 @@ class OptimizerConfig:
     head_lr: float | None = None
 
     def __post_init__(self) -> None:
+        if self.name not in ("adamw", "adam", "sgd"):
+            raise ValueError(f"optimizer.name is adamw, adam or sgd, not {self.name!r}")
         for key in ("lr", "head_lr"):
             value = getattr(self, key)
             if value is not None and not value > 0:

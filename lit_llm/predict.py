@@ -77,7 +77,7 @@ def _parsed(words: list[str]) -> argparse.Namespace:
     add("--run", metavar="DIR", help="the run whose best/ labels the text")
     add("--text", action="append", metavar="TEXT", help="a text; may be given several times")
     add("--file", metavar="FILE", help="lines or JSONL; - is standard input")
-    add("--input_format", choices=INPUT_FORMATS, default="auto", help="default: found out")
+    add("--input_format", choices=INPUT_FORMATS, default="auto", help="default: auto")
     add("--output", metavar="FILE", help="default: standard output")
     add("--json", action="store_true", help="JSONL on a terminal too")
     add("--logits", action="store_true", help="add raw scores, for entities those of every word")
@@ -88,7 +88,10 @@ def _parsed(words: list[str]) -> argparse.Namespace:
         raise ValueError('say which run: lit-llm predict --run DIR --text "..."')
     if options.text and options.file:
         raise ValueError("--text and --file are both given: give one of them")
-    if not options.text and options.file in (None, "-") and sys.stdin.isatty():
+    if options.file not in (None, "-"):
+        if Path(options.file).is_dir() or not Path(options.file).exists():
+            raise ValueError(f"--file {options.file}: there is no such file")
+    elif not options.text and sys.stdin.isatty():
         raise ValueError("nothing to predict: give --text TEXT or --file FILE, or pipe lines in")
     return options
 
@@ -96,24 +99,24 @@ def _parsed(words: list[str]) -> argparse.Namespace:
 def _predict(options: argparse.Namespace) -> None:
     run_dir = existing_run(options.run, "--run", "best")
     with ExitStack() as stack:
-        requests = _requests(options, stack)
         predictor = _load(options, run_dir)
         write = _writer(options, predictor, stack)
-        for chunk in chunks(requests, predictor.uses_documents, _tell):
+        for chunk in chunks(_requests(options), predictor.uses_documents, _tell):
             write(predictor(chunk, options.logits))
     count, reading = predictor.count, predictor.reading
     if count.num_cut or count.num_windowed:
         _tell(f"{count} (max_length {reading.max_length}, truncation {reading.truncation})")
 
 
-def _requests(options: argparse.Namespace, stack: ExitStack) -> Iterator[Request]:
+def _requests(options: argparse.Namespace) -> Iterator[Request]:
     if options.text:
-        return requests_of_texts(options.text)
-    if options.file in (None, "-"):
-        stream, name = cast(BinaryIO, sys.stdin.buffer), "standard input"
+        yield from requests_of_texts(options.text)
+    elif options.file in (None, "-"):
+        stream = cast(BinaryIO, sys.stdin.buffer)
+        yield from requests_of_stream(stream, "standard input", options.input_format)
     else:
-        stream, name = stack.enter_context(open(options.file, "rb")), options.file
-    return requests_of_stream(stream, name, options.input_format)
+        with Path(options.file).open("rb") as file:
+            yield from requests_of_stream(file, options.file, options.input_format)
 
 
 def _load(options: argparse.Namespace, run_dir: Path) -> Predictor:

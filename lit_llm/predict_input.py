@@ -146,7 +146,9 @@ def _parsed(line: str, where: str, document: int) -> Request:
     try:
         record = json.loads(line)
     except (json.JSONDecodeError, RecursionError) as error:
-        what = error.msg if isinstance(error, json.JSONDecodeError) else "nested too deeply"
+        what = "nested too deeply"
+        if isinstance(error, json.JSONDecodeError):
+            what = f"{error.msg} at character {error.pos + 1}"
         raise ValueError(
             f"{where}: not a line of JSON ({what}); write {_EXAMPLE}, or say --input_format lines "
             "if these are lines of text"

@@ -95,7 +95,7 @@ class Screen:
 
     def _show_entities(self, record: Mapping[str, Any]) -> None:
         if self._legend_is_due and self._styles and self.console.color_system:
-            legend = Text("entities: ", style="dim")
+            legend = Text().append("entities: ", style="dim")
             for name, style in self._styles.items():
                 legend.append(f" {name} ", style=style).append(" ")
             self._print(legend)

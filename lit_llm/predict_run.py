@@ -46,7 +46,7 @@ def load_predictor(run_dir: Path, allow_import: Iterable[str], device: str = "cp
     objective.build([name for _, name in sorted((int(i), name) for i, name in names.items())])
     if not backbone.head_loaded:
         raise ValueError(f"{run_dir / 'best'} holds no trained head of {objective_class.__name__}")
-    return Predictor(objective, _reading(data.get("init_args") or {}, backbone), device)
+    return Predictor(objective, _reading(data.get("init_args") or {}, backbone, file), device)
 
 
 def _section(config: Any, name: str, file: Path) -> dict[str, Any]:
@@ -82,15 +82,19 @@ def _options(
     parser.add_class_arguments(objective_class, skip=_SKIPPED)
     own = {key: value for key, value in saved.items() if key not in _SKIPPED}
     try:
-        parsed = parser.instantiate_classes(parser.parse_object(own))
+        parsed = parser.instantiate(parser.parse_object(own))
     except ArgumentError as error:
         message = " ".join(str(error.message).split())
         raise ValueError(f"{file}: model.init_args: {message}") from None
     return cast("dict[str, Any]", parsed.as_dict())
 
 
-def _reading(saved: Mapping[str, Any], backbone: Backbone) -> Reading:
+def _reading(saved: Mapping[str, Any], backbone: Backbone, file: Path) -> Reading:
     """The run's settings; a data module that has none of them reads as ours do by default."""
+    for key, kind in (("context", str), ("truncation", str), ("max_length", int)):
+        value = saved.get(key)
+        if value is not None and (not isinstance(value, kind) or isinstance(value, bool)):
+            raise ValueError(f"{file}: data.init_args.{key} = {value!r} is no {kind.__name__}")
     return Reading(
         context=saved.get("context") or "none",
         truncation=saved.get("truncation") or "head",

@@ -14,4 +14,5 @@ torch.set_num_threads(1)
 @pytest.fixture(autouse=True)
 def _own_cache(tmp_path, monkeypatch):
     monkeypatch.setenv("LIT_LLM_CACHE", str(tmp_path / "cache"))
-    monkeypatch.delenv("LIT_LLM_RUN_DIR", raising=False)
+    for name in ("LIT_LLM_RUN_DIR", "PL_GLOBAL_SEED"):  # what an earlier test's run left
+        monkeypatch.delenv(name, raising=False)

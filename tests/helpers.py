@@ -6,8 +6,9 @@ import random
 from typing import Any
 
 import torch
-from lightning.pytorch import LightningDataModule, Trainer
+from lightning.pytorch import Callback, LightningDataModule, Trainer
 from lightning.pytorch.loggers.logger import Logger, rank_zero_experiment
+from torch.utils.data import DataLoader
 from transformers import AutoConfig
 
 from lit_llm.batch import PackedBatch
@@ -121,7 +122,7 @@ class GivenBatches(LightningDataModule):
         self.batches = batches
 
     def train_dataloader(self):
-        return self.batches
+        return DataLoader(self.batches, batch_size=None)
 
 
 class Recorder(Logger):
@@ -146,6 +147,13 @@ class Recorder(Logger):
 
     def values(self, name: str) -> list[float]:
         return [metrics[name] for _, metrics in self.rows if name in metrics]
+
+
+class Gradients(Callback):
+    """Keeps what the last optimizer step was made of, by parameter name; all must have one."""
+
+    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx) -> None:
+        self.last = {name: p.grad.clone() for name, p in pl_module.named_parameters()}
 
 
 def quick_trainer(directory, **settings: Any) -> Trainer:
@@ -175,11 +183,6 @@ def pack_one_row(items, row_length=None, pad_token_id=0) -> PackedBatch:
 def parameters_of(module) -> dict[str, torch.Tensor]:
     """Copies of all parameters by name."""
     return {name: p.detach().clone() for name, p in module.named_parameters()}
-
-
-def gradients_of(module) -> dict[str, torch.Tensor]:
-    """Copies of all gradients by name; every parameter has one."""
-    return {name: p.grad.clone() for name, p in module.named_parameters()}
 
 
 def by_transformers_names(named, base: str) -> dict[str, torch.Tensor]:

@@ -20,7 +20,9 @@ def small_data(kind, root, monkeypatch):
     root.mkdir()
     if kind.endswith("CoNLL2003"):
         for name in ("eng.train", "eng.testa", "eng.testb"):
-            (root / name).write_text("Ann I-PER\nsees O\nBonn I-LOC\n\nBob I-PER\nsleeps O\n\n" * 20)
+            (root / name).write_text(
+                "Ann I-PER\nsees O\nBonn I-LOC\n\nBob I-PER\nsleeps O\n\n" * 20
+            )
     elif kind.endswith("IMDB"):
         monkeypatch.setattr(imdb, "_PER_CLASS", 40)
         monkeypatch.setattr(imdb, "_DEV_PER_CLASS", 2)

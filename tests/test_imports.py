@@ -50,7 +50,9 @@ def test_objectives_never_import_each_other():
     modules = {path.stem for path in (ROOT / "objectives").glob("*.py")}
     shared = {"__init__", "objective", "evaluation"}
     for path in (ROOT / "objectives").glob("*.py"):
-        targets = {name.split(".")[-1] for room, name in imported_rooms(path) if room == "objectives"}
+        targets = {
+            name.split(".")[-1] for room, name in imported_rooms(path) if room == "objectives"
+        }
         assert targets <= shared, f"{path.name} imports {targets & (modules - shared)}"
 
 

@@ -115,7 +115,9 @@ def test_settings_reach_the_optimizer():
 
 def test_schedule_scales_each_groups_own_rate():
     config = OptimizerConfig("sgd", lr=0.1, head_lr=0.5)
-    optimizer = build_optimizer(parameter_groups(make_model().named_parameters(), config), config, False)
+    optimizer = build_optimizer(
+        parameter_groups(make_model().named_parameters(), config), config, False
+    )
     schedule = build_schedule(optimizer, ScheduleConfig("linear", warmup_steps=2), total_steps=4)
     seen = []
     for _ in range(5):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,7 +34,7 @@ class PredictionCollector:
 
     def __init__(self) -> None:
         self._rows: list[Tensor] = []
-        self._loss = torch.zeros(2, dtype=torch.float64)
+        self._losses: list[Tensor] = []
 
     def add(self, batch: PackedBatch, probabilities: Tensor, total: Tensor, count: Tensor) -> None:
         """Keep one batch's predictions, (M, C) in the order of its targets, and its loss."""
@@ -44,45 +45,50 @@ class PredictionCollector:
         weights = batch.targets.get("weights", torch.ones_like(units, dtype=torch.float32))
         columns = [column.double().unsqueeze(1) for column in (units, items, weights)]
         self._rows.append(torch.cat([*columns, probabilities.double()], dim=1))
-        self._loss += torch.stack([total, count]).double().cpu()
+        self._losses.append(torch.stack([total.double(), count.double()]))
 
     def gather(self, num_units: int, partial: bool = False) -> Predictions:
-        """Every rank's rows joined: the same answer on every rank.
+        """Every rank's rows joined: the same answer, bit by bit, on any number of ranks.
 
         Args:
             num_units: U of the split.
-            partial: whether units may be missing (a trainer with limited batches).
+            partial: whether windows may be missing (a trainer with limited batches). A unit that
+                lacks one counts as not evaluated.
 
         Raises:
             RuntimeError: a unit was not predicted, or its windows' weights do not sum to 1.
         """
-        rows = torch.cat(self._rows) if self._rows else torch.zeros(0, 0, dtype=torch.float64)
-        loss = self._loss
-        if torch.distributed.is_available() and torch.distributed.is_initialized():
-            rows, loss = _gather_ranks(rows, loss)
-        table = rows.cpu().numpy()
-        width = max(table.shape[1] - 3, 0)
-        probabilities = np.zeros((num_units, width))
+        rows, losses = self._joined()
+        table = rows.numpy()
+        table = table[np.argsort(table[:, 1], kind="stable")]  # sums do not depend on the ranks
+        units = table[:, 0].astype(np.int64)
+        probabilities = np.zeros((num_units, table.shape[1] - 3))
         windows = np.zeros(num_units, np.int64)
         items = np.full(num_units, -1, np.int64)
         weights = np.zeros(num_units)
-        if len(table):
-            units = table[:, 0].astype(np.int64)
-            np.add.at(probabilities, units, table[:, 3:] * table[:, 2:3])
-            np.add.at(windows, units, 1)
-            np.add.at(weights, units, table[:, 2])
-            items[units] = table[:, 1].astype(np.int64)
-        wrong = int((np.abs(weights - 1.0) > 1e-3).sum())
-        if wrong and not partial:
+        np.add.at(probabilities, units, table[:, 3:] * table[:, 2:3])
+        np.add.at(windows, units, 1)
+        np.add.at(weights, units, table[:, 2])
+        items[units] = table[:, 1].astype(np.int64)
+        missing, repeated = weights < 1.0 - 1e-3, weights > 1.0 + 1e-3
+        wrong = int((repeated if partial else missing | repeated).sum())
+        if wrong:
             raise RuntimeError(f"{wrong} of {num_units} units were not predicted exactly once")
-        mean = loss[0] / loss[1] if loss[1] > 0 else loss[0]
-        return Predictions(probabilities, windows, items, float(mean))
+        probabilities[missing], windows[missing], items[missing] = 0.0, 0, -1
+        total, count = (math.fsum(column) for column in losses.T.tolist())
+        return Predictions(probabilities, windows, items, total / count if count > 0 else total)
 
-
-def _gather_ranks(rows: Tensor, loss: Tensor) -> tuple[Tensor, Tensor]:
-    """All ranks' rows, joined in rank order; losses and counts added."""
-    gathered: list[tuple[Tensor, Tensor]] = [(rows, loss)] * torch.distributed.get_world_size()
-    torch.distributed.all_gather_object(gathered, (rows.cpu(), loss))
-    full = [part for part, _ in gathered if part.numel()]
-    joined = torch.cat(full) if full else rows
-    return joined, torch.stack([part for _, part in gathered]).sum(0)
+    def _joined(self) -> tuple[Tensor, Tensor]:
+        """All ranks' rows, (rows, 3 + C), and their batches' (sum, count), (batches, 2)."""
+        rows = torch.cat(self._rows) if self._rows else torch.zeros(0, 3, dtype=torch.float64)
+        losses = torch.zeros(0, 2, dtype=torch.float64)
+        if self._losses:
+            losses = torch.stack(self._losses)
+        own = (rows.cpu(), losses.cpu())
+        gathered = [own]
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            gathered = [own] * torch.distributed.get_world_size()
+            torch.distributed.all_gather_object(gathered, own)
+        # A rank that had nothing does not know C.
+        filled = [part for part, _ in gathered if len(part)] or [own[0]]
+        return torch.cat(filled), torch.cat([part for _, part in gathered])

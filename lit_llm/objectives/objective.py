@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from pathlib import Path
 from typing import Any, ClassVar
@@ -100,6 +101,10 @@ class Objective(LightningModule):
         finally:
             self.backbone, self.head = backbone, head
 
+    def on_train_start(self) -> None:
+        """Forget a window that an earlier, interrupted fit of the same object left behind."""
+        self._window = None
+
     def training_step(self, batch: PackedBatch, batch_idx: int) -> Tensor:
         """The local sum of losses; the division waits until the window's count is known."""
         logits = self.logits(batch)
@@ -144,6 +149,14 @@ class Objective(LightningModule):
             self.log("train/grad_norm", self._step_log["train/grad_norm"])
             self._step_log = {}
 
+    def on_validation_epoch_start(self) -> None:
+        """Begin anew, also after an interrupted evaluation."""
+        self._collector = PredictionCollector()
+
+    def on_test_epoch_start(self) -> None:
+        """Begin anew, also after an interrupted evaluation."""
+        self._collector = PredictionCollector()
+
     def validation_step(self, batch: PackedBatch, batch_idx: int) -> None:
         """Collect the predictions of one batch."""
         self._collect(batch)
@@ -171,21 +184,30 @@ class Objective(LightningModule):
         """Every rank gathers all predictions and computes the same metrics from them."""
         data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
         predictions = self._collector.gather(data.num_units(split), partial)
-        self._collector = PredictionCollector()
         result = self.score(predictions, data.examples(split))
         result["metrics"] = {"loss": predictions.loss, **result["metrics"]}
         self.results[split] = result
         for name, value in result["metrics"].items():
             shown = f"{split}/{name}" in (self.monitor, f"{split}/loss")
-            self.log(f"{split}/{name}", value, prog_bar=shown, rank_zero_only=False)
+            # Every rank has this very number: the largest of them is exactly it.
+            self.log(f"{split}/{name}", value, prog_bar=shown, sync_dist=True, reduce_fx="max")
 
     def configure_optimizers(self) -> Any:
-        """One optimizer over all parameters, one schedule stepped with it."""
+        """One optimizer over all parameters, one schedule stepped with it.
+
+        Raises:
+            ValueError: the run has no end, so that the schedule cannot be laid out.
+        """
+        total_steps = self.trainer.estimated_stepping_batches
+        if not math.isfinite(total_steps):
+            raise ValueError(
+                "the learning-rate schedule needs the run's length: set trainer.max_epochs or "
+                "trainer.max_steps"
+            )
         groups = parameter_groups(self.named_parameters(), self.optimizer_config)
         fused = self.trainer.precision != "16-mixed"  # the fused one unscales after clipping
         optimizer = build_optimizer(groups, self.optimizer_config, fused)
-        total_steps = max(int(self.trainer.estimated_stepping_batches), 1)
-        schedule = build_schedule(optimizer, self.schedule_config, total_steps)
+        schedule = build_schedule(optimizer, self.schedule_config, max(int(total_steps), 1))
         return {
             "optimizer": optimizer,
             "lr_scheduler": {"scheduler": schedule, "interval": "step"},
@@ -193,4 +215,6 @@ class Objective(LightningModule):
 
 
 def _limited(trainer: Any, limit: int | float) -> bool:
-    return bool(trainer.fast_dev_run or trainer.sanity_checking or limit != 1.0)
+    """Whether an evaluation may leave batches out; 1.0 is all of them, 1 a single one."""
+    everything = isinstance(limit, float) and limit == 1.0
+    return bool(trainer.fast_dev_run or trainer.sanity_checking or not everything)

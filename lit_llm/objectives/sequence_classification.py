@@ -41,7 +41,8 @@ class SequenceClassification(Objective):
         label_smoothing: probability mass spread over all classes, in [0, 1); one label only.
 
     Raises:
-        ValueError: ``pooling: first`` with a causal backbone, whose first token has seen nothing.
+        ValueError: ``pooling: first`` with a causal backbone, whose first token has seen nothing;
+            ``label_smoothing`` for a problem that has no distribution over labels to smooth.
 
     Source:
         Devlin et al. 2019, section 4.1, arXiv:1810.04805; Sun et al. 2019, arXiv:1905.05583.
@@ -67,6 +68,11 @@ class SequenceClassification(Objective):
             raise ValueError(
                 "pooling: first reads a token that has seen nothing in a causal backbone; "
                 "use last or mean"
+            )
+        if label_smoothing and problem_type != "single_label_classification":
+            raise ValueError(
+                f"label_smoothing = {label_smoothing} is for single_label_classification; "
+                f"set it to 0 for {problem_type}"
             )
         self.pooling: Pooling = pooling or ("last" if backbone.causal else "first")
         self.problem_type = problem_type
@@ -156,7 +162,10 @@ class SequenceClassification(Objective):
         numbers: dict[str, float] = {}
         if seen:
             gold_ids = torch.as_tensor(np.array([self._encode(examples[i]["label"]) for i in seen]))
-            metrics.update(torch.as_tensor(predictions.probabilities[seen]).float(), gold_ids)
+            predicted_ids = torch.as_tensor(predictions.probabilities[seen]).float()
+            if self.problem_type == "regression":
+                predicted_ids = predicted_ids.squeeze(-1)
+            metrics.update(predicted_ids, gold_ids)
             numbers = {name: float(value) for name, value in metrics.compute().items()}
         numbers |= {f"accuracy_{name}": float(np.mean(hits)) for name, hits in subsets.items()}
         return {"metrics": numbers, "tables": {}, "text": "", "records": records}
@@ -165,7 +174,7 @@ class SequenceClassification(Objective):
         if self.problem_type == "regression":
             return float(row[0])
         if self.problem_type == "multi_label_classification":
-            return [name for name, p in zip(self.label_names, row, strict=True) if p >= 0.5]
+            return [name for name, p in zip(self.label_names, row, strict=True) if p > 0.5]
         return self.label_names[int(row.argmax())]
 
     def _encode(self, label: Any) -> Any:

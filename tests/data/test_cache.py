@@ -90,9 +90,7 @@ def _count(target, counter):
 def test_several_processes_build_once(tmp_path):
     context = multiprocessing.get_context("fork")
     counter = context.Value("i", 0)
-    workers = [
-        context.Process(target=_count, args=(tmp_path / "items", counter)) for _ in range(4)
-    ]
+    workers = [context.Process(target=_count, args=(tmp_path / "items", counter)) for _ in range(4)]
     for worker in workers:
         worker.start()
     for worker in workers:

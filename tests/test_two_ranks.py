@@ -81,15 +81,16 @@ def test_logged_loss_is_that_of_all_ranks(found, world_size):
 def test_evaluation_is_identical_to_one_process(found, who, kind):
     for n in range(1, 10):
         alone, ours = found[1, 0]["evaluations"][kind, n], found[who]["evaluations"][kind, n]
-        metrics, records, logged = alone
+        metrics, records, logged, tables = alone
         assert len(records) == n
         assert ours[0] == metrics, n
         assert ours[1] == records, n
         assert ours[2] == logged, n
+        assert ours[3] == tables, n  # supports too: no example is counted once a rank
 
 
 def test_texts_are_read_in_windows_on_several_ranks(found):
-    _, records, _ = found[1, 0]["evaluations"]["text", 9]
+    _, records, _, _ = found[1, 0]["evaluations"]["text", 9]
     assert max(record["windows"] for record in records) >= 3
 
 

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
+from torchmetrics import Metric, MetricCollection
 
 from lit_llm.batch import PackedBatch
+
+AnyMetric = TypeVar("AnyMetric", Metric, MetricCollection)
 
 
 @dataclass(frozen=True)
@@ -92,3 +96,18 @@ class PredictionCollector:
         # A rank that had nothing does not know C.
         filled = [part for part, _ in gathered if len(part)] or [own[0]]
         return torch.cat(filled), torch.cat([part for _, part in gathered])
+
+
+def on_every_rank(metric: AnyMetric) -> AnyMetric:
+    """The metric, computed by each rank from all predictions, which ``gather`` gave it.
+
+    Left alone, torchmetrics would add the ranks' states up and count every example once a rank.
+    """
+    parts = metric.values() if isinstance(metric, MetricCollection) else [metric]
+    for part in parts:
+        part.distributed_available_fn = _never
+    return metric
+
+
+def _never() -> bool:
+    return False

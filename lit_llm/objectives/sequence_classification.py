@@ -16,7 +16,7 @@ from lit_llm.losses.binary_cross_entropy import binary_cross_entropy
 from lit_llm.losses.cross_entropy import cross_entropy
 from lit_llm.losses.squared_error import squared_error
 from lit_llm.metrics.classification_metrics import classification_metrics
-from lit_llm.objectives.evaluation import Predictions
+from lit_llm.objectives.evaluation import Predictions, on_every_rank
 from lit_llm.objectives.objective import Objective
 from lit_llm.optim import OptimizerConfig
 from lit_llm.schedules import ScheduleConfig
@@ -142,7 +142,7 @@ class SequenceClassification(Objective):
         ``accuracy_<subset>``.
         """
         seen = [i for i in range(len(examples)) if predictions.windows[i]]
-        metrics = classification_metrics(self.problem_type, len(self.label_names))
+        metrics = on_every_rank(classification_metrics(self.problem_type, len(self.label_names)))
         records: list[dict[str, Any]] = []
         subsets: dict[str, list[bool]] = {}
         for i in seen:

@@ -17,7 +17,7 @@ from lit_llm.metrics.entity_f1 import EntityF1
 from lit_llm.metrics.entity_f1_strict import EntityF1Strict
 from lit_llm.metrics.report_text import report_text
 from lit_llm.metrics.tag_report import TagReport
-from lit_llm.objectives.evaluation import Predictions
+from lit_llm.objectives.evaluation import Predictions, on_every_rank
 from lit_llm.objectives.objective import Objective
 from lit_llm.optim import OptimizerConfig
 from lit_llm.schedules import ScheduleConfig
@@ -108,7 +108,9 @@ class TokenClassification(Objective):
         """
         best = predictions.probabilities.argmax(1) if predictions.windows.any() else None
         types = sorted({name[2:] for name in self.label_names if name != "O"})
-        f1, strict, report = EntityF1(types), EntityF1Strict(types), TagReport(types)
+        f1, strict, report = map(
+            on_every_rank, (EntityF1(types), EntityF1Strict(types), TagReport(types))
+        )
         records = []
         start = 0
         for example in examples:

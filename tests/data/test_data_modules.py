@@ -111,7 +111,7 @@ def test_both_batch_sizes_are_refused():
 
 
 def test_data_without_a_model_says_what_to_do(tmp_path):
-    with pytest.raises(RuntimeError, match="pass both to Trainer.fit"):
+    with pytest.raises(RuntimeError, match=r"pass both to Trainer\.fit"):
         CoNLL2003(write_columns(tmp_path)).prepare_data()
 
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,12 +21,12 @@ per target), single numbers are stacked (one entry per item).
 _PACKED = ("input_ids", "token_type_ids", "target_positions")
 
 
-@dataclass(frozen=True)
 class PackedBatch:
     """R rows of L tokens; several examples stand end to end in a row.
 
     A batch without examples (B = 0) is one row of filler: a rank that has nothing to do still runs
-    the same forward pass as the others.
+    the same forward pass as the others. Not a dataclass, whose fields a trainer in a half precision
+    would convert one by one: only ``to`` changes its tensors.
 
     Attributes:
         input_ids: (R, L), int64; filler holds the padding id.
@@ -43,14 +42,25 @@ class PackedBatch:
             ...) is named by the data: (M, ...) beside ``positions``, or (B, ...) per example.
     """
 
-    input_ids: Tensor
-    segment_ids: Tensor
-    position_ids: Tensor
-    token_type_ids: Tensor
-    segment_starts: Tensor
-    segment_lengths: Tensor
-    item_ids: Tensor
-    targets: dict[str, Tensor]
+    def __init__(
+        self,
+        input_ids: Tensor,
+        segment_ids: Tensor,
+        position_ids: Tensor,
+        token_type_ids: Tensor,
+        segment_starts: Tensor,
+        segment_lengths: Tensor,
+        item_ids: Tensor,
+        targets: dict[str, Tensor],
+    ) -> None:
+        self.input_ids = input_ids
+        self.segment_ids = segment_ids
+        self.position_ids = position_ids
+        self.token_type_ids = token_type_ids
+        self.segment_starts = segment_starts
+        self.segment_lengths = segment_lengths
+        self.item_ids = item_ids
+        self.targets = targets
 
     @classmethod
     def pack(
@@ -130,10 +140,10 @@ class PackedBatch:
         """The batch in page-locked memory, as ``Tensor.pin_memory``."""
         return self._map(lambda tensor: tensor.pin_memory())
 
-    def _map(self, function: Any) -> PackedBatch:
-        changed = {f.name: function(getattr(self, f.name)) for f in fields(self)[:-1]}
-        targets = {name: function(tensor) for name, tensor in self.targets.items()}
-        return replace(self, **changed, targets=targets)
+    def _map(self, function: Callable[[Tensor], Tensor]) -> PackedBatch:
+        tensors = dict(vars(self))
+        targets = {name: function(tensor) for name, tensor in tensors.pop("targets").items()}
+        return PackedBatch(**{k: function(v) for k, v in tensors.items()}, targets=targets)
 
 
 def _targets(items: Sequence[Item], starts: np.ndarray[Any, Any]) -> dict[str, Tensor]:

@@ -11,6 +11,7 @@ import yaml
 from jsonargparse import ArgumentError, ArgumentParser, set_parsing_settings
 
 from lit_llm.backbone.backbone import Backbone
+from lit_llm.data.data_module import checked_max_length
 from lit_llm.objectives.objective import Objective
 from lit_llm.predict_model import Predictor, Reading
 
@@ -98,5 +99,5 @@ def _reading(saved: Mapping[str, Any], backbone: Backbone, file: Path) -> Readin
     return Reading(
         context=saved.get("context") or "none",
         truncation=saved.get("truncation") or "head",
-        max_length=saved.get("max_length") or min(backbone.max_positions or 512, 512),
+        max_length=checked_max_length(saved.get("max_length"), backbone.max_positions),
     )

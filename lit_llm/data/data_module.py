@@ -163,7 +163,7 @@ class PackedDataModule(LightningDataModule):
             self.label_names = self.find_label_names(self._examples["train"])
         if backbone.tokenizer is None:
             self._train_tokenizer(backbone, keys)
-        self.max_length = _checked_max_length(self.max_length, backbone.max_positions)
+        self.max_length = checked_max_length(self.max_length, backbone.max_positions)
         for split, key in keys.items():
             self._cache_items(split, key, backbone)
 
@@ -272,7 +272,7 @@ class PackedDataModule(LightningDataModule):
         return int(os.environ.get("PL_GLOBAL_SEED", 0))
 
 
-def _checked_max_length(max_length: int | None, positions: int | None) -> int:
+def checked_max_length(max_length: int | None, positions: int | None) -> int:
     """The limit in force: what was asked for, or what the backbone takes, at most 512.
 
     Raises:

@@ -170,10 +170,8 @@ def _evaluate(command: str, words: list[str]) -> None:
     cli = RunCLI([*config, *rest], None)
     callbacks: list[Callback] = cli.trainer.callbacks  # type: ignore[attr-defined]
     callbacks[:] = [callback for callback in callbacks if isinstance(callback, ProgressBar)]
-    cli.datamodule.label_names = saved_label_names(cli.model)
-    cli.model.build(saved_label_names(cli.model))
-    if not cli.model.backbone.head_loaded:
-        raise ValueError(f"{run_dir}/best holds no head for {type(cli.model).__name__}")
+    cli.model.build_saved()
+    cli.datamodule.label_names = cli.model.label_names
     loop = cli.trainer.validate if command == "validate" else cli.trainer.test
     loop(cli.model, cli.datamodule, verbose=False)
     split = "val" if command == "validate" else "test"
@@ -186,12 +184,6 @@ def saved_run_config(run_dir: Path) -> str:
     best = {"source": str(run_dir / "best"), "tokenizer": None, "init_from": None}
     config["model"]["init_args"]["backbone"] |= best
     return yaml.safe_dump(config, sort_keys=False)
-
-
-def saved_label_names(model: Objective) -> list[str]:
-    """The labels a saved model was trained with, in their order."""
-    names: dict[Any, str] = model.backbone.config.id2label
-    return [name for _, name in sorted((int(index), name) for index, name in names.items())]
 
 
 def _own_options(

@@ -43,10 +43,7 @@ def load_predictor(run_dir: Path, allow_import: Iterable[str], device: str = "cp
     attention = (saved.get("backbone") or {}).get("attn_implementation")
     backbone = Backbone(str(run_dir / "best"), attn_implementation=attention)
     objective = objective_class(backbone, **_options(objective_class, saved, packages, file))
-    names: Mapping[Any, str] = backbone.config.id2label
-    objective.build([name for _, name in sorted((int(i), name) for i, name in names.items())])
-    if not backbone.head_loaded:
-        raise ValueError(f"{run_dir / 'best'} holds no trained head of {objective_class.__name__}")
+    objective.build_saved()
     return Predictor(objective, _reading(data.get("init_args") or {}, backbone, file), device)
 
 

@@ -40,8 +40,8 @@ def fresh_run_dir(requested: str | None) -> Path:
 
 
 def discard_if_nothing_was_trained(path: Path) -> None:
-    """Remove the directory of a run that failed before its first checkpoint or best model."""
-    if not (path / "checkpoints").exists() and not (path / "best").exists():
+    """Remove the directory of a run that failed before it logged or saved anything."""
+    if not any((path / name).exists() for name in ("metrics.csv", "checkpoints", "best")):
         shutil.rmtree(path, ignore_errors=True)
 
 

@@ -231,15 +231,6 @@ def training_plan(
     raise ValueError("set one of examples_per_batch and tokens_per_batch, not both or neither")
 
 
-def evaluation_plan(
-    lengths: ArrayLike, *, tokens_per_batch: int, packs: bool = True, world_size: int = 1
-) -> EvaluationPlan:
-    """The plan for validation, test and predict; see ``EvaluationPlan``."""
-    return EvaluationPlan(
-        lengths, tokens_per_batch=tokens_per_batch, packs=packs, world_size=world_size
-    )
-
-
 def _training_lengths(lengths: ArrayLike) -> NDArray[np.int32]:
     array = np.asarray(lengths, np.int32)
     if not len(array):

@@ -78,6 +78,19 @@ class Objective(LightningModule):
             self.label_names = list(label_names)
             self.head = self.build_head()
 
+    def build_saved(self) -> None:
+        """Create the weights of a saved model, its head and labels included.
+
+        Raises:
+            ValueError: the backbone's source holds no head for these labels.
+        """
+        names: dict[Any, str] = self.backbone.config.id2label
+        self.build([name for _, name in sorted((int(i), name) for i, name in names.items())])
+        if not self.backbone.head_loaded:
+            raise ValueError(
+                f"{self.backbone.source} holds no trained head of {type(self).__name__}"
+            )
+
     def configure_model(self) -> None:
         """Called by the trainer when the data module knows the labels."""
         self.build(self.trainer.datamodule.label_names)  # type: ignore[attr-defined]

@@ -10,7 +10,6 @@ from lit_llm.data.packing import (
     EvaluationPlan,
     ExamplesPerBatch,
     TokensPerBatch,
-    evaluation_plan,
     training_plan,
 )
 from lit_llm.data.rows import epoch_order, length_correlation
@@ -161,7 +160,7 @@ def test_without_packing_each_row_holds_one_example() -> None:
 @pytest.mark.parametrize("count", [*range(1, 10), 500])
 def test_evaluation_covers_each_example_once(count: int, world_size: int, packs: bool) -> None:
     lengths = like(CONLL, count)
-    plan = evaluation_plan(lengths, tokens_per_batch=512, packs=packs, world_size=world_size)
+    plan = EvaluationPlan(lengths, tokens_per_batch=512, packs=packs, world_size=world_size)
     shares = [plan.batch(i, rank) for rank in range(world_size) for i in range(len(plan))]
     assert sorted(i for share in shares for i in share.item_ids) == list(range(count))
     for share in shares:

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import shutil
-import time
 from pathlib import Path
 
 import pytest
@@ -31,20 +30,18 @@ def run_directory(source, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["bert-bse", "google-bert/bert-base-cased", "gpt2-huge"])
-def test_hub_id_without_network_fails_at_once_with_what_to_pass(name, offline):
-    start = time.monotonic()
+def test_hub_id_without_network_fails_at_once_with_what_to_pass(name, offline, attempts):
     with pytest.raises(OSError, match=r"without a network.*pkg://.*tiny, mini.*gpt2-base"):
         Backbone(name)
-    assert time.monotonic() - start < 2
+    assert attempts == []
 
 
-def test_unreachable_hub_fails_at_once(offline, monkeypatch):
+def test_unreachable_hub_fails_at_once(offline, attempts, monkeypatch):
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
-    start = time.monotonic()
     with pytest.raises(OSError, match="without a network"):
         Backbone("some-org/some-model")
-    assert time.monotonic() - start < 4
+    assert attempts == [("127.0.0.1", 9)]
 
 
 def test_hub_id_is_read_from_the_local_cache(offline, source):

@@ -11,7 +11,6 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-import torch
 import yaml
 from jsonargparse import ArgumentError, set_parsing_settings
 from lightning.pytorch import Callback, Trainer
@@ -19,11 +18,13 @@ from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities import rank_zero_info
 
+from lit_llm.checkpoint_io import newest_valid, step_of
 from lit_llm.cli_errors import check_yaml, readable
 from lit_llm.data.data_module import PackedDataModule
 from lit_llm.environment import default_precision
 from lit_llm.loggers import MetricsCSV, WandbConfig, wandb_logger
 from lit_llm.objectives.objective import Objective
+from lit_llm.resuming import check_changes, leave_after_parent, only_process, requeue, requeued_run
 from lit_llm.run_directory import (
     discard_if_nothing_was_trained,
     existing_run,
@@ -31,6 +32,7 @@ from lit_llm.run_directory import (
     write_text,
 )
 from lit_llm.run_record import finish_evaluation, finish_fit, write_environment
+from lit_llm.signals import Interrupted, leave_signals_alone
 
 BASE = Path(__file__).with_name("base.yaml")
 ALLOWED_IMPORTS = ("lit_llm", "lightning.pytorch", "torch.optim", "torch.nn", "torchmetrics")
@@ -39,8 +41,8 @@ ALLOWED_IMPORTS = ("lit_llm", "lightning.pytorch", "torch.optim", "torch.nn", "t
 class RunCLI(LightningCLI):
     """Parses one experiment's configuration and builds its trainer, model and data."""
 
-    def __init__(self, arguments: list[str], run_dir: Path | None) -> None:
-        self.run_dir = run_dir
+    def __init__(self, arguments: list[str], run_dir: Path | None, resumes: bool = False) -> None:
+        self.run_dir, self.resumes = run_dir, resumes
         super().__init__(
             Objective,
             PackedDataModule,
@@ -71,9 +73,8 @@ class RunCLI(LightningCLI):
         if self.run_dir is None:
             return
         trainer.default_root_dir = str(self.run_dir)
-        for callback in trainer.callbacks or []:
-            if callback.class_path.endswith("ModelCheckpoint") and not callback.init_args.dirpath:
-                callback.init_args.dirpath = str(self.run_dir / "checkpoints")
+        if self.resumes:
+            check_changes(self.run_dir, yaml.safe_load(self.config_text()))
         if os.environ.get("LOCAL_RANK", "0") == "0":
             write_text(self.run_dir / "config.yaml", self.config_text())
 
@@ -90,7 +91,9 @@ class RunCLI(LightningCLI):
             )
             if tracker is not None:
                 kwargs["logger"].append(tracker)
-        return super().instantiate_trainer(**kwargs)
+        trainer = super().instantiate_trainer(**kwargs)
+        leave_signals_alone(trainer)
+        return trainer
 
 
 def main(command: str, words: list[str]) -> int:
@@ -103,6 +106,12 @@ def main(command: str, words: list[str]) -> int:
             _fit(words)
         else:
             _evaluate(command, words)
+    except Interrupted as stop:
+        print(f"lit-llm {command}: {stop}", file=sys.stderr)
+        return 128 + stop.signum
+    except KeyboardInterrupt:
+        print(f"lit-llm {command}: interrupted", file=sys.stderr)
+        return 130
     except ArgumentError as error:
         configs, others = _split_configs(words)
         message = readable(str(error.message), configs, others)
@@ -123,36 +132,45 @@ def _fit(words: list[str]) -> None:
     )
     if options.run_dir and options.resume:
         raise ValueError("--run_dir starts a run and --resume continues one: give one of them")
-    checkpoint = None
     if _wants_help(rest):
         RunCLI(rest, None)
         return
-    if options.resume:
-        run_dir = existing_run(options.resume, "--resume", "checkpoints/last.ckpt")
-        checkpoint = str(run_dir / "checkpoints" / "last.ckpt")
+    resumed = options.resume or requeued_run(options.run_dir)
+    if resumed:
+        run_dir = existing_run(resumed, "--resume", "config.yaml")
         rest = ["--config", str(run_dir / "config.yaml"), *rest]
     else:
         _refuse_without_config(rest)
         run_dir = _run_dir_of_all_ranks(options.run_dir)
-    try:
-        cli = RunCLI(rest, run_dir)
-        rank_zero_info(f"run directory: {run_dir}")
-        write_environment(run_dir, ["fit", *words])
-        if checkpoint:
-            _drop_later_rows(cli.trainer, checkpoint)
-        cli.trainer.fit(cli.model, cli.datamodule, ckpt_path=checkpoint, weights_only=True)
-    except BaseException:
-        discard_if_nothing_was_trained(run_dir)
-        raise
+    with only_process(run_dir):
+        try:
+            _train(run_dir, words, rest, resumes=bool(resumed))
+        except Interrupted:
+            rank_zero_info(f"go on with: lit-llm fit --resume {run_dir}")
+            requeue()
+            leave_after_parent()
+            raise
+        except BaseException:
+            discard_if_nothing_was_trained(run_dir)
+            raise
+
+
+def _train(run_dir: Path, words: list[str], rest: list[str], resumes: bool) -> None:
+    cli = RunCLI(rest, run_dir, resumes)
+    rank_zero_info(f"run directory: {run_dir}")
+    checkpoint = newest_valid(run_dir / "checkpoints") if resumes else None
+    write_environment(run_dir, ["fit", *words], resumes)
+    if resumes:
+        step = step_of(checkpoint) if checkpoint else 0
+        rank_zero_info(
+            f"going on from step {step}" if step else "no checkpoint yet: from the start"
+        )
+        for logger in cli.trainer.loggers:
+            if isinstance(logger, MetricsCSV):
+                logger.truncate(step - 1)  # later steps will be made, and logged, again
+    ckpt_path = str(checkpoint) if checkpoint else None
+    cli.trainer.fit(cli.model, cli.datamodule, ckpt_path=ckpt_path, weights_only=True)
     finish_fit(cli.trainer, cli.model, cli.datamodule, run_dir)
-
-
-def _drop_later_rows(trainer: Trainer, checkpoint: str) -> None:
-    """Steps after the checkpoint will be made, and logged, again."""
-    step = torch.load(checkpoint, weights_only=True, map_location="cpu", mmap=True)["global_step"]
-    for logger in trainer.loggers:
-        if isinstance(logger, MetricsCSV):
-            logger.truncate(step - 1)
 
 
 def _evaluate(command: str, words: list[str]) -> None:
@@ -245,7 +263,7 @@ def _run_dir_of_all_ranks(requested: str | None) -> Path:
     if launched and requested is None:
         raise ValueError("several processes were launched: name their directory with --run_dir DIR")
     run_dir = fresh_run_dir(requested)
-    os.environ["LIT_LLM_RUN_DIR"] = str(run_dir)
+    os.environ.update(LIT_LLM_RUN_DIR=str(run_dir), LIT_LLM_PARENT=str(os.getpid()))
     return run_dir
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import csv
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from lightning.pytorch.loggers import Logger, WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
+
+from lit_llm.secrets import redacted
 
 
 class MetricsCSV(Logger):
@@ -25,6 +27,7 @@ class MetricsCSV(Logger):
     def __init__(self, path: str | Path) -> None:
         super().__init__()
         self.path = Path(path)
+        self.path.parent.mkdir(parents=True, exist_ok=True)
         self._rows: dict[int, dict[str, Any]] = {}
         self._columns: list[str] = ["step"]
         self._open_step: int | None = None
@@ -81,6 +84,8 @@ class MetricsCSV(Logger):
         else:
             with self.path.open("a", newline="") as file:
                 csv.DictWriter(file, self._columns).writerow(self._rows[self._open_step])
+                file.flush()
+                os.fsync(file.fileno())
             self._on_disk.add(self._open_step)
         self._open_step = None
 
@@ -89,11 +94,13 @@ class MetricsCSV(Logger):
         self.save()
 
     def _rewrite(self) -> None:
-        staging = self.path.with_suffix(".tmp")
+        staging = self.path.with_name(f".{self.path.name}.new")
         with staging.open("w", newline="") as file:
             writer = csv.DictWriter(file, self._columns)
             writer.writeheader()
             writer.writerows(self._rows[key] for key in sorted(self._rows))
+            file.flush()
+            os.fsync(file.fileno())
         os.replace(staging, self.path)
         self._on_disk = set(self._rows)
         self._new_columns = False
@@ -134,16 +141,26 @@ def wandb_mode(config: WandbConfig) -> str:
 def wandb_logger(
     config: WandbConfig, run_dir: Path, hyper_parameters: dict[str, Any]
 ) -> WandbLogger | None:
-    """The logger, with the resolved configuration logged once; None when disabled."""
+    """The logger, with the resolved configuration logged once; None when disabled.
+
+    Secrets do not get there: what we hand over is redacted, and W&B is told not to look at the
+    command line, the console, the source tree or its remote by itself.
+    """
     mode = wandb_mode(config)
     if mode == "disabled":
         return None
+    import wandb
+
+    silent = wandb.Settings(
+        x_disable_meta=True,
+        x_save_requirements=False,
+        console="off",
+        disable_git=True,
+        disable_code=True,
+        save_code=False,
+    )
+    shown = {"name": run_dir.name, **asdict(config), "config": hyper_parameters}
+    del shown["mode"]
     return WandbLogger(
-        name=run_dir.name,
-        save_dir=run_dir,
-        offline=mode == "offline",
-        project=config.project,
-        group=config.group,
-        tags=config.tags or None,
-        config=hyper_parameters,
+        save_dir=run_dir, offline=mode == "offline", settings=silent, **redacted(shown)
     )

@@ -6,10 +6,12 @@ import json
 import math
 import os
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any
+
+from lit_llm.secrets import redact, redact_yaml, redacted
 
 RESULTS_SCHEMA = 1
 """Version of ``results.json`` and ``predictions.jsonl``."""
@@ -31,12 +33,17 @@ def fresh_run_dir(requested: str | None) -> Path:
             number += 1
             requested = f"{stem}_{number}"
     path = Path(requested)
-    if path.is_file() or (path.is_dir() and any(path.iterdir())):
+    if path.is_file() or (path.is_dir() and any(_visible(path))):
         raise ValueError(
             f"--run_dir {path} is not empty: choose another, or continue it with --resume {path}"
         )
     path.mkdir(parents=True, exist_ok=True)
     return path
+
+
+def _visible(path: Path) -> Iterator[Path]:
+    """Files but those of a process that ended before it had written its first."""
+    return (file for file in path.iterdir() if not file.name.startswith("."))
 
 
 def discard_if_nothing_was_trained(path: Path) -> None:
@@ -59,25 +66,32 @@ def existing_run(requested: str, flag: str, needs: str) -> Path:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a file beside its place, flush it, and rename it there."""
+    """Write a file beside its place, flush it, and rename it there; secrets become ``***``.
+
+    A setting that is a secret has to be given again to resume: ``config.yaml`` does not hold it.
+    """
+    _replace(path, redact_yaml(text) if path.suffix == ".yaml" else redact(text))
+
+
+def write_json(path: Path, data: Any) -> None:
+    """Write plain data as indented JSON; a number that is not finite becomes null."""
+    text = json.dumps(redacted(_finite(data)), indent=2, ensure_ascii=False, allow_nan=False)
+    write_text(path, text + "\n")
+
+
+def write_records(path: Path, records: Iterable[Mapping[str, Any]]) -> None:
+    """Write one JSON object a line; as it is, for these are the user's texts and labels."""
+    lines = (json.dumps(_finite(dict(record)), ensure_ascii=False) for record in records)
+    _replace(path, "".join(f"{line}\n" for line in lines))
+
+
+def _replace(path: Path, text: str) -> None:
     staging = path.with_name(f".{path.name}.new")
     with staging.open("w", encoding="utf-8") as file:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())
     os.replace(staging, path)
-
-
-def write_json(path: Path, data: Any) -> None:
-    """Write plain data as indented JSON; a number that is not finite becomes null."""
-    text = json.dumps(_finite(data), indent=2, ensure_ascii=False, allow_nan=False)
-    write_text(path, text + "\n")
-
-
-def write_records(path: Path, records: Iterable[Mapping[str, Any]]) -> None:
-    """Write one JSON object a line."""
-    lines = (json.dumps(_finite(dict(record)), ensure_ascii=False) for record in records)
-    write_text(path, "".join(f"{line}\n" for line in lines))
 
 
 def write_results(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import EarlyStopping
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_only
 
-from lit_llm.callbacks.best_model import BestModel
+from lit_llm.callbacks.best_model import BestModel, epochs_made
 from lit_llm.callbacks.throughput import Throughput
 from lit_llm.data.data_module import PackedDataModule
 from lit_llm.environment import environment
@@ -19,9 +20,14 @@ from lit_llm.run_directory import write_json, write_results
 
 
 @rank_zero_only  # type: ignore[untyped-decorator]
-def write_environment(run_dir: Path, arguments: list[str]) -> None:
-    """Write ``environment.json``: the command and what it runs on."""
-    write_json(run_dir / "environment.json", {"command": arguments, **environment()})
+def write_environment(run_dir: Path, arguments: list[str], resumes: bool = False) -> None:
+    """Write ``environment.json``: the command and what it runs on; each resume adds its own."""
+    path = run_dir / "environment.json"
+    facts = {"command": arguments, **environment()}
+    if resumes and path.exists():
+        first = json.loads(path.read_text(encoding="utf-8"))
+        facts = {**first, "resumed": [*first.get("resumed", []), facts]}
+    write_json(path, facts)
 
 
 def finish_fit(trainer: Trainer, model: Objective, data: PackedDataModule, run_dir: Path) -> None:
@@ -29,6 +35,7 @@ def finish_fit(trainer: Trainer, model: Objective, data: PackedDataModule, run_d
     facts = _facts(trainer, model, data, run_dir)
     keeper = next((c for c in trainer.callbacks if isinstance(c, BestModel)), None)  # type: ignore[attr-defined]
     if keeper is not None and not trainer.fast_dev_run:  # type: ignore[attr-defined]
+        keeper.complete(trainer, model)
         trainer.strategy.barrier()
         model.load_weights(keeper.directory(trainer))
         facts["best"] = keeper.best
@@ -67,7 +74,7 @@ def _facts(
         "world_size": trainer.world_size,
         "precision": str(trainer.precision),
         "steps": trainer.global_step,
-        "epochs": trainer.current_epoch,
+        "epochs": epochs_made(trainer),
         "notices": data.notices,
         "references": data.reference_rows(),
     }

@@ -10,6 +10,15 @@ from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_info
+from safetensors import SafetensorError
+
+from lit_llm.durable import flush_tree
+
+
+def epochs_made(trainer: Trainer) -> float:
+    """How often the training data was gone through, to four places."""
+    batches = trainer.fit_loop.epoch_loop.batch_progress.total.completed
+    return round(batches / max(trainer.num_training_batches, 1), 4)
 
 
 class BestModel(Callback):
@@ -41,6 +50,13 @@ class BestModel(Callback):
         """Where the best model stands."""
         return Path(trainer.default_root_dir) / self.dirname
 
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Put back what a process killed between two renames had set aside."""
+        target = self.directory(trainer)
+        aside = target.with_name(f".{self.dirname}.old")
+        if trainer.is_global_zero and aside.exists() and not target.exists():
+            os.replace(aside, target)
+
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Compare and save.
 
@@ -56,13 +72,17 @@ class BestModel(Callback):
             raise ValueError(f"BestModel monitors {monitor!r}, which is not among {known}")
         value = float(trainer.callback_metrics[monitor])
         sign = 1.0 if mode == "max" else -1.0
-        if math.isnan(value):
+        if not math.isfinite(value):
             return
         if not self.best or sign * value > sign * self.best["value"]:
             self._save(trainer, pl_module, monitor, value)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Without a development set the last weights are the best."""
+        self.complete(trainer, pl_module)
+
+    def complete(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Save the weights as they are, if none were saved yet."""
         if not self.best:
             self._save(trainer, pl_module, "last", float("nan"))
 
@@ -71,16 +91,29 @@ class BestModel(Callback):
             "monitor": monitor,
             "value": value,
             "step": trainer.global_step,
-            "epoch": trainer.current_epoch,
+            "epoch": epochs_made(trainer),
         }
+        failure = None
         if trainer.is_global_zero:
-            target = self.directory(trainer)
-            staging, old = target.with_name(".best-new"), target.with_name(".best-old")
-            for leftover in (staging, old):
-                shutil.rmtree(leftover, ignore_errors=True)
+            try:
+                self._replace(self.directory(trainer), pl_module)
+            except (OSError, SafetensorError) as error:
+                failure = f"{self.directory(trainer)} could not be written: {error}"
+        failure = trainer.strategy.broadcast(failure)
+        if failure:
+            raise OSError(failure)
+        rank_zero_info(f"step {trainer.global_step}: best {monitor} so far, {value:.4f}")
+
+    def _replace(self, target: Path, pl_module: Any) -> None:
+        staging, old = (target.with_name(f".{self.dirname}.{end}") for end in ("new", "old"))
+        for leftover in (staging, old):
+            shutil.rmtree(leftover, ignore_errors=True)
+        try:
             pl_module.save(staging)
+            flush_tree(staging)
             if target.exists():
                 os.replace(target, old)
             os.replace(staging, target)
-            shutil.rmtree(old, ignore_errors=True)
-        rank_zero_info(f"step {trainer.global_step}: best {monitor} so far, {value:.4f}")
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)

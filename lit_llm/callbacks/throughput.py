@@ -14,12 +14,20 @@ from lit_llm.batch import PackedBatch
 class Throughput(Callback):
     """Counts examples, tokens, filler and seconds of training steps; validation is not in them.
 
-    The totals cover this process's rank since the start or the last resume.
+    The totals cover this process's rank; a resumed run goes on counting.
     """
 
     def __init__(self) -> None:
         self.totals = {"examples": 0, "tokens": 0, "slots": 0, "seconds": 0.0}
         self._started = 0.0
+
+    def state_dict(self) -> dict[str, Any]:
+        """The totals."""
+        return dict(self.totals)
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from a checkpoint's totals."""
+        self.totals = dict(state_dict)
 
     def on_train_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: PackedBatch, batch_idx: int

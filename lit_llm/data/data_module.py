@@ -17,7 +17,7 @@ from lit_llm.batch import Item
 from lit_llm.data.cache import ArrowTable, build_once, default_cache_dir, fingerprint, write_table
 from lit_llm.data.loader import PackedLoader
 from lit_llm.data.packing import EvaluationPlan, training_plan
-from lit_llm.data.tokenizers import train_tokenizer
+from lit_llm.data.tokenizers import tokenizer_state, train_tokenizer
 
 Split = Literal["train", "val", "test"]
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
@@ -88,6 +88,7 @@ class PackedDataModule(LightningDataModule):
         self._examples: dict[str, ArrowTable] = {}
         self._items: dict[str, ArrowTable] = {}
         self.notices: dict[str, dict[str, int]] = {}
+        self.fingerprints: dict[str, str] = {}
 
     @abstractmethod
     def read(self, split: Split) -> Iterable[Mapping[str, Any]]:
@@ -200,11 +201,9 @@ class PackedDataModule(LightningDataModule):
         backbone.set_tokenizer(build_once(directory, build))
 
     def _cache_items(self, split: Split, examples_key: str, backbone: Any) -> None:
-        tokenizer = json.loads(backbone.tokenizer.backend_tokenizer.to_str())
-        for setting in ("truncation", "padding"):  # of the last call, not of the tokenizer
-            tokenizer.pop(setting, None)
         options = [self.max_length, backbone.causal, self.item_options(), self.label_names]
-        key = fingerprint([examples_key, tokenizer, options])
+        key = fingerprint([examples_key, tokenizer_state(backbone.tokenizer), options])
+        self.fingerprints[split] = key
         directory = self.cache_dir / f"items-{key}"
 
         def build(staging: Path) -> None:

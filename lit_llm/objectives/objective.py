@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from abc import abstractmethod
 from pathlib import Path
@@ -13,9 +14,19 @@ from torch import Tensor, nn
 
 from lit_llm.backbone.backbone import Backbone
 from lit_llm.batch import PackedBatch
+from lit_llm.data.cache import fingerprint
+from lit_llm.data.tokenizers import tokenizer_state
 from lit_llm.objectives.evaluation import PredictionCollector, Predictions
 from lit_llm.optim import OptimizerConfig, build_optimizer, build_schedule, parameter_groups
 from lit_llm.schedules import ScheduleConfig
+
+_NOT_SHAPE = {"transformers_version", "architectures", "id2label", "label2id", "dtype"}
+REQUESTS = ("save", "SIGTERM", "SIGINT", "SIGUSR1")
+"""What a rank can ask of all ranks; it travels with the loss, at no collective of its own."""
+
+
+class DivergedError(ArithmeticError):
+    """The loss or a gradient is not finite; raised on every rank, before the step is made."""
 
 
 class Objective(LightningModule):
@@ -26,6 +37,10 @@ class Objective(LightningModule):
 
     A subclass says which head it wants (``build_head``), which logits it computes (``logits``), its
     loss (``loss``), and how a whole split is scored (``score``).
+
+    Attributes:
+        requests: what this rank wants to happen after the optimizer step, of ``REQUESTS``.
+        agreed: what some rank wanted to happen after the last one; the same on all ranks.
 
     Args:
         backbone: the transformer; the attribute's name is the same in every objective.
@@ -48,6 +63,8 @@ class Objective(LightningModule):
         self.schedule_config = schedule
         self.label_names: list[str] = []
         self.results: dict[str, dict[str, Any]] = {}
+        self.requests: set[str] = set()
+        self.agreed: frozenset[str] = frozenset()
         self._window: Tensor | None = None
         self._step_log: dict[str, float] = {}
         self._collector = PredictionCollector()
@@ -114,9 +131,56 @@ class Objective(LightningModule):
         finally:
             self.backbone, self.head = backbone, head
 
+    def identity(self) -> dict[str, Any]:
+        """What a checkpoint must have in common with the run that goes on from it: plain data."""
+        config = json.loads(self.backbone.config.to_json_string(use_diff=False))
+        shape = {k: v for k, v in config.items() if not k.startswith("_") and k not in _NOT_SHAPE}
+        data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
+        tokenizer = self.backbone.tokenizer
+        return {
+            "objective": f"{type(self).__module__}.{type(self).__qualname__}",
+            "label_names": list(self.label_names),
+            "backbone": shape,
+            "tokenizer": fingerprint(tokenizer_state(tokenizer)) if tokenizer else None,
+            "training data": getattr(data, "fingerprints", {}).get("train"),
+        }
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Say whose checkpoint it is."""
+        checkpoint["identity"] = self.identity()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Refuse a checkpoint of another run.
+
+        Raises:
+            ValueError: names what differs: objective, labels, backbone, tokenizer or data.
+        """
+        theirs, ours = checkpoint.get("identity", {}), self.identity()
+        differences = []
+        for name, value in ours.items():
+            other = theirs.get(name)
+            if other == value:
+                continue
+            if isinstance(value, dict) and isinstance(other, dict):
+                keys = sorted(
+                    k for k in value.keys() | other.keys() if value.get(k) != other.get(k)
+                )
+                pairs = ", ".join(
+                    f"{k} {other.get(k)!r} there, {value.get(k)!r} here" for k in keys
+                )
+                differences.append(f"{name} ({pairs})")
+            else:
+                differences.append(f"{name} ({other!r} there, {value!r} here)")
+        if differences:
+            raise ValueError(f"this is another run's checkpoint: {'; '.join(differences)}")
+
     def on_train_start(self) -> None:
-        """Forget a window that an earlier, interrupted fit of the same object left behind."""
-        self._window = None
+        """Forget what an earlier, interrupted fit of the same object left behind."""
+        self._window, self.agreed = None, frozenset()
+        self.requests.clear()
+        # ``estimated_stepping_batches`` makes Lightning set up the loader before it has read the
+        # checkpoint, and then it passes over the loader's state.
+        self.trainer.fit_loop._load_combined_loader_states()
 
     def training_step(self, batch: PackedBatch, batch_idx: int) -> Tensor:
         """The local sum of losses; the division waits until the window's count is known."""
@@ -137,23 +201,56 @@ class Objective(LightningModule):
         """Divide the window's gradients by its global count, and clip, in one pass.
 
         Lightning calls this before every optimizer step, after fp16 unscaling.
+
+        Raises:
+            DivergedError: the loss or a gradient is not finite, on whatever rank.
         """
         window = self._window
         if window is None:
             window = torch.zeros(2, dtype=torch.float64, device=self.device)
         self._window = None
-        if self.trainer.world_size > 1:
-            torch.distributed.all_reduce(window)
-        total, count = window.tolist()
+        total, count = self.agree(window)
         scale = self.trainer.accumulate_grad_batches * self.trainer.world_size / max(count, 1e-12)
         gradients = [p.grad for p in self.parameters() if p.grad is not None]
         norm = torch.nn.utils.get_total_norm(gradients) * scale
         self._step_log = {"train/loss": total / max(count, 1e-12), "train/grad_norm": norm.item()}
+        self._refuse_divergence()
         if gradient_clip_algorithm in (None, "norm") and gradient_clip_val:
             scale = scale * min(1.0, gradient_clip_val / (self._step_log["train/grad_norm"] + 1e-6))
         torch._foreach_mul_(gradients, scale)
         if gradient_clip_algorithm == "value":
             self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
+
+    def agree(self, sums: Tensor | None = None) -> list[float]:
+        """Add up ``sums`` over the ranks, and settle what they ask for; ``agreed`` holds it.
+
+        Every rank must call this as often as the others.
+        """
+        asked = [float(name in self.requests) for name in REQUESTS]
+        self.requests.clear()
+        votes = torch.tensor(asked, dtype=torch.float64, device=self.device)
+        votes = votes if sums is None else torch.cat([sums, votes])
+        if self.trainer.world_size > 1:
+            torch.distributed.all_reduce(votes)
+        found: list[float] = votes.tolist()
+        counts = found[-len(REQUESTS) :]
+        self.agreed = frozenset(name for name, n in zip(REQUESTS, counts, strict=True) if n)
+        return found[: -len(REQUESTS)]
+
+    def _refuse_divergence(self) -> None:
+        """Both numbers are the same on all ranks, so that they stop together."""
+        loss, norm = self._step_log["train/loss"], self._step_log["train/grad_norm"]
+        scaled = self.trainer.precision == "16-mixed"  # its scaler probes for infinite gradients
+        if math.isfinite(loss) and (scaled or math.isfinite(norm)):
+            return
+        bad = [name for name, p in self.named_parameters() if not _finite(p.grad)]
+        raise DivergedError(
+            f"training diverged at step {self.trainer.global_step + 1}: loss {loss}, gradient norm "
+            f"{norm}, {len(bad)} parameters' gradients are not finite"
+            + (f", the first {bad[0]}" if bad else "")
+            + "; the step was not made, the last checkpoint and best/ are sound: lower the "
+            "learning rate, warm up longer or clip harder"
+        )
 
     def on_train_batch_end(self, outputs: Any, batch: PackedBatch, batch_idx: int) -> None:
         """Log the step that has just been made: global loss, gradient norm before clipping."""
@@ -225,6 +322,10 @@ class Objective(LightningModule):
             "optimizer": optimizer,
             "lr_scheduler": {"scheduler": schedule, "interval": "step"},
         }
+
+
+def _finite(gradient: Tensor | None) -> bool:
+    return gradient is None or bool(gradient.isfinite().all())
 
 
 def _limited(trainer: Any, limit: int | float) -> bool:

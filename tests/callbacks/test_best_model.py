@@ -24,8 +24,14 @@ def trainer_with(root, **metrics):
         callback_metrics=metrics,
         default_root_dir=str(root),
         global_step=7,
-        current_epoch=1,
+        num_training_batches=5,
+        fit_loop=SimpleNamespace(
+            epoch_loop=SimpleNamespace(
+                batch_progress=SimpleNamespace(total=SimpleNamespace(completed=7))
+            )
+        ),
         is_global_zero=True,
+        strategy=SimpleNamespace(broadcast=lambda value: value),
     )
 
 
@@ -40,7 +46,7 @@ def scores(tmp_path, mode, values):
 def test_highest_value_is_kept(tmp_path):
     callback, kept = scores(tmp_path, "max", [0.1, 0.5, 0.3, 0.5])
     assert kept == "1"  # an equal value later does not replace the first
-    assert callback.best == {"monitor": "val/f1", "value": 0.5, "step": 7, "epoch": 1}
+    assert callback.best == {"monitor": "val/f1", "value": 0.5, "step": 7, "epoch": 1.4}
     assert [path.name for path in tmp_path.iterdir()] == ["best"]
 
 
@@ -49,7 +55,30 @@ def test_lowest_value_is_kept_in_min_mode(tmp_path):
 
 
 def test_value_that_is_no_number_is_never_better(tmp_path):
-    assert scores(tmp_path, "max", [float("nan"), 0.1, float("nan"), 0.05])[1] == "1"
+    values = [float("nan"), float("inf"), 0.1, float("inf"), float("nan"), 0.05]
+    assert scores(tmp_path, "max", values)[1] == "2"
+
+
+def test_failed_save_stops_the_run_and_keeps_the_best_before(tmp_path):
+    callback, module = BestModel(), Module()
+    callback.on_validation_end(trainer_with(tmp_path, **{"val/f1": 0.1}), module)
+
+    def full(directory):
+        directory.mkdir()
+        (directory / "weights").write_text("hal")
+        raise OSError(28, "No space left on device")
+
+    module.save = full
+    with pytest.raises(OSError, match=r"best could not be written: .*No space left"):
+        callback.on_validation_end(trainer_with(tmp_path, **{"val/f1": 0.2}), module)
+    assert (tmp_path / "best" / "weights").read_text() == "0"
+    assert [path.name for path in tmp_path.iterdir()] == ["best"]
+
+
+def test_best_that_a_kill_left_aside_is_put_back(tmp_path):
+    (tmp_path / ".best.old").mkdir()
+    BestModel().on_fit_start(trainer_with(tmp_path), Module())
+    assert [path.name for path in tmp_path.iterdir()] == ["best"]
 
 
 def test_restored_best_is_not_replaced_by_a_worse_one(tmp_path):

@@ -1,0 +1,253 @@
+"""Checkpoints from which a run goes on exactly, and stops that leave one behind."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import Checkpoint
+from lightning.pytorch.utilities import rank_zero_info
+
+from lit_llm.checkpoint_io import VerifiedCheckpointIO, checkpoints
+from lit_llm.random_state import random_state, restore_random_state
+from lit_llm.signals import Interrupted, StopSignals, leave_signals_alone
+
+
+class Checkpoints(Checkpoint):
+    """Writes ``checkpoints/step-N/`` between optimizer steps, and stops there when asked to.
+
+    A checkpoint is due after every epoch, and as often as the arguments say; its state is that
+    between step N, its validation included, and the next one, so that nothing is repeated or left
+    out. A run that goes on from it ends as if it had never stopped: weights, optimizer, schedule,
+    random numbers of each rank and rows of ``metrics.csv`` (docs/decisions/0006).
+
+    SIGTERM, SIGINT and SIGUSR1 to any rank stop all of them after the current step, or before the
+    next batch of a validation, with a checkpoint: ``Interrupted`` is raised. A validation that was
+    cut short is then run anew.
+
+    Args:
+        every_n_steps: steps between checkpoints; None for none by step.
+        every_n_minutes: minutes between checkpoints; None for none by time.
+        keep: how many of the newest are kept; None for all.
+        dirname: where, inside the trainer's ``default_root_dir``.
+    """
+
+    def __init__(
+        self,
+        every_n_steps: int | None = None,
+        every_n_minutes: float | None = 10.0,
+        keep: int | None = 2,
+        dirname: str = "checkpoints",
+    ) -> None:
+        for name, value in (("every_n_steps", every_n_steps), ("keep", keep)):
+            if value is not None and value < 1:
+                raise ValueError(f"Checkpoints.{name} must be at least 1 or null, not {value}")
+        self.every_n_steps, self.every_n_minutes = every_n_steps, every_n_minutes
+        self.keep, self.dirname = keep, dirname
+        self.signals = StopSignals()
+        self._io = VerifiedCheckpointIO()
+        self._saved_step, self._saved_at = -1, 0.0
+        self._stopped_early = False
+        self._random_states: list[dict[str, Any]] = []
+        self._first_batch = True
+
+    def state_dict(self) -> dict[str, Any]:
+        """Whether early stopping had ended the training."""
+        return {"stopped_early": self._stopped_early}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from a checkpoint's state."""
+        self._stopped_early = state_dict["stopped_early"]
+
+    def directory(self, trainer: Trainer) -> Path:
+        """Where the checkpoints stand."""
+        return Path(trainer.default_root_dir) / self.dirname
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Take over the trainer's file format and the signals."""
+        leave_signals_alone(trainer)
+        if stage != "fit":
+            return
+        _refuse_pieces(trainer)
+        trainer.strategy.checkpoint_io = self._io
+        self.signals.install()
+        if trainer.is_global_zero:
+            for leftover in self.directory(trainer).glob(".step-*"):
+                shutil.rmtree(leftover, ignore_errors=True)
+
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Hand the signals back."""
+        self.signals.restore()
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Put right what Lightning leaves undone after a resume."""
+        loop = trainer.fit_loop.epoch_loop
+        if loop.restarting:
+            # The rows of loggers are numbered by this; Lightning counts on once more where it
+            # runs, or skips, the validation that belongs to the checkpoint's step.
+            again = loop._should_check_val_fx(trainer.fit_loop._data_fetcher)  # type: ignore[arg-type]
+            loop._batches_that_stepped = trainer.global_step - int(again)
+            trainer.should_stop = self._stopped_early
+        self._saved_step, self._saved_at = trainer.global_step, time.monotonic()
+        self._first_batch = True
+
+    def on_train_batch_start(
+        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """Before the batch that follows a step: nothing of that step is left to do."""
+        if self._first_batch:
+            self._first_batch = False
+            self._settle_random_numbers(trainer)
+        elif batch_idx and batch_idx % trainer.accumulate_grad_batches == 0:
+            self._finish_step(trainer, pl_module)
+
+    def on_before_optimizer_step(
+        self, trainer: Trainer, pl_module: Any, optimizer: torch.optim.Optimizer
+    ) -> None:
+        """Ask the ranks, along with the loss's count, whether any wants to save or stop."""
+        minutes = (time.monotonic() - self._saved_at) / 60
+        if self.every_n_minutes is not None and minutes >= self.every_n_minutes:
+            pl_module.requests.add("save")
+        if self.signals.received:
+            pl_module.requests.add(self.signals.received)
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Do not begin a validation when asked to stop."""
+        if trainer.state.fn == "fit" and not trainer.sanity_checking:
+            self._stop_if_asked(trainer, pl_module)
+
+    def on_validation_batch_start(
+        self,
+        trainer: Trainer,
+        pl_module: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Do not finish a validation when asked to stop."""
+        if trainer.state.fn == "fit" and not trainer.sanity_checking:
+            if self.signals.received:
+                pl_module.requests.add(self.signals.received)
+            pl_module.agree()
+            self._stop_if_asked(trainer, pl_module)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """After the last step of an epoch, or of the run."""
+        self._stopped_early = trainer.should_stop
+        self._finish_step(trainer, pl_module, due=True)
+
+    def on_save_checkpoint(
+        self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Every rank's random numbers, and counters as they stand between two steps."""
+        states: list[Any] = [random_state()]
+        if trainer.world_size > 1:
+            states = [None] * trainer.world_size
+            torch.distributed.all_gather_object(states, random_state())
+        checkpoint["random_states"] = states
+        _count_between_steps(trainer, checkpoint)
+
+    def on_load_checkpoint(
+        self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Keep the random numbers for the first batch."""
+        self._random_states = checkpoint["random_states"]
+
+    def _settle_random_numbers(self, trainer: Trainer) -> None:
+        rank = trainer.global_rank
+        if rank < len(self._random_states):
+            restore_random_state(self._random_states[rank])
+        elif rank:  # a rank's dropout is its own
+            torch.manual_seed(torch.initial_seed() + rank)
+        self._random_states = []
+
+    def _finish_step(self, trainer: Trainer, pl_module: Any, due: bool = False) -> None:
+        step = trainer.global_step
+        by_step = self.every_n_steps is not None and step % self.every_n_steps == 0
+        if (due or by_step or "save" in pl_module.agreed) and step != self._saved_step:
+            self._save(trainer)
+        self._stop_if_asked(trainer, pl_module)
+
+    def _stop_if_asked(self, trainer: Trainer, pl_module: Any) -> None:
+        name = next((name for name in StopSignals.NAMES if name in pl_module.agreed), None)
+        if name is None:
+            return
+        if self._saved_step != trainer.global_step and _resumes_here(trainer):
+            self._save(trainer)
+        raise Interrupted(name, f"stopped by {name} after step {trainer.global_step}")
+
+    def _save(self, trainer: Trainer) -> None:
+        if trainer.fast_dev_run:  # type: ignore[attr-defined]
+            return
+        for logger in trainer.loggers:
+            logger.save()
+        step, directory = trainer.global_step, self.directory(trainer)
+        trainer.save_checkpoint(directory / f"step-{step}", weights_only=False)
+        failure = trainer.strategy.broadcast(self._io.failure)
+        if failure:
+            raise OSError(f"{failure}; the checkpoints before it are untouched")
+        self._saved_step, self._saved_at = step, time.monotonic()
+        if trainer.is_global_zero and self.keep is not None:
+            for old in checkpoints(directory)[self.keep :]:
+                self._io.remove_checkpoint(old)
+        rank_zero_info(f"step {step}: checkpoint written")
+
+
+def _refuse_pieces(trainer: Trainer) -> None:
+    strategy: Any = trainer.strategy
+    in_pieces = getattr(strategy, "_state_dict_type", "full") == "sharded"
+    if in_pieces or getattr(strategy, "_save_distributed_checkpoint", False):
+        raise ValueError(
+            f"{type(strategy).__name__} writes each rank's piece of a checkpoint by itself, which "
+            "cannot be checked: give it state_dict_type: full (FSDPStrategy) or "
+            "save_distributed_checkpoint: false (ModelParallelStrategy)"
+        )
+
+
+def _resumes_here(trainer: Trainer) -> bool:
+    """Whether a run can go on from this very moment of a validation.
+
+    Not within an accumulation window; and not after the last step of all, where a resumed run has
+    nothing left to train and would leave the rest of the validation out.
+    """
+    loop = trainer.fit_loop
+    over = loop.max_steps != -1 and trainer.global_step >= loop.max_steps
+    return not (trainer.validating and (over or loop._should_accumulate()))
+
+
+def _count_between_steps(trainer: Trainer, checkpoint: dict[str, Any]) -> None:
+    """Rewrite Lightning's progress to a form that it resumes without repeating or skipping.
+
+    Three forms: k batches into an epoch; at the start of the next epoch; and, within a validation,
+    k batches in and the validation still to come.
+    """
+    fit = checkpoint["loops"]["fit_loop"]
+    epochs, batches = fit["epoch_progress"], fit["epoch_loop.batch_progress"]
+    validation = fit["epoch_loop.val_loop.batch_progress"]
+    done, epoch = batches["current"]["completed"], epochs["current"]["completed"]
+    at_start = trainer.training and done >= trainer.num_training_batches
+    if at_start:
+        done, epoch = 0, epoch + 1
+    total = {"current": epoch, "total": epochs["total"]["completed"] + int(at_start)}
+    for part, finished in total.items():
+        begun = finished if at_start else finished + 1
+        epochs[part] = {
+            "ready": begun,
+            "started": begun,
+            "processed": finished,
+            "completed": finished,
+        }
+    batches["total"] = dict.fromkeys(batches["total"], batches["total"]["completed"])
+    batches["current"] = dict.fromkeys(batches["current"], done)
+    batches["is_last_batch"] = bool(done >= trainer.num_training_batches)
+    pending = int(trainer.validating)
+    for part in ("total", "current"):
+        validation[part] = dict.fromkeys(validation[part], 0)
+    validation["total"] |= {"ready": pending, "started": pending}
+    validation["is_last_batch"] = False
+    if "combined_loader" in fit["state_dict"]:
+        fit["state_dict"]["combined_loader"] = [{"epoch": epoch, "position": done}]

@@ -145,8 +145,8 @@ def _fit(words: list[str]) -> None:
     with only_process(run_dir):
         try:
             _train(run_dir, words, rest, resumes=bool(resumed))
-        except Interrupted:
-            rank_zero_info(f"go on with: lit-llm fit --resume {run_dir}")
+        except Interrupted as stop:
+            stop.args = (f"{stop}; go on with: lit-llm fit --resume {run_dir}",)
             requeue()
             leave_after_parent()
             raise

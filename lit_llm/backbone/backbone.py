@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any, final
 
@@ -128,6 +129,14 @@ class Backbone(nn.Module):
             tokenizer = load_tokenizer(Path(tokenizer))
         self.tokenizer = with_padding(tokenizer)
         take_vocabulary(self.config, self.tokenizer)
+
+    def tokenizer_state(self) -> dict[str, Any]:
+        """All that decides how the tokenizer cuts a text, as plain data."""
+        assert self.tokenizer is not None
+        state: dict[str, Any] = json.loads(self.tokenizer.backend_tokenizer.to_str())
+        for setting in ("truncation", "padding"):  # of the last call, not of the tokenizer
+            state.pop(setting, None)
+        return state
 
     def build(self, task: Any = AutoModel, **config: Any) -> nn.Module | None:
         """Create the weights, once.

@@ -17,7 +17,7 @@ from lit_llm.batch import Item
 from lit_llm.data.cache import ArrowTable, build_once, default_cache_dir, fingerprint, write_table
 from lit_llm.data.loader import PackedLoader
 from lit_llm.data.packing import EvaluationPlan, training_plan
-from lit_llm.data.tokenizers import tokenizer_state, train_tokenizer
+from lit_llm.data.tokenizers import train_tokenizer
 
 Split = Literal["train", "val", "test"]
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
@@ -202,7 +202,7 @@ class PackedDataModule(LightningDataModule):
 
     def _cache_items(self, split: Split, examples_key: str, backbone: Any) -> None:
         options = [self.max_length, backbone.causal, self.item_options(), self.label_names]
-        key = fingerprint([examples_key, tokenizer_state(backbone.tokenizer), options])
+        key = fingerprint([examples_key, backbone.tokenizer_state(), options])
         self.fingerprints[split] = key
         directory = self.cache_dir / f"items-{key}"
 

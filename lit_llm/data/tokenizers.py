@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from typing import Any, Literal
 
@@ -18,14 +17,6 @@ from tokenizers import (
 from transformers import PreTrainedTokenizerFast
 
 TokenizerKind = Literal["wordpiece", "byte_level_bpe"]
-
-
-def tokenizer_state(tokenizer: Any) -> dict[str, Any]:
-    """All that decides how a fast tokenizer cuts a text, as plain data."""
-    state: dict[str, Any] = json.loads(tokenizer.backend_tokenizer.to_str())
-    for setting in ("truncation", "padding"):  # of the last call, not of the tokenizer
-        state.pop(setting, None)
-    return state
 
 
 def train_tokenizer(

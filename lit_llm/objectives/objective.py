@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from abc import abstractmethod
 from pathlib import Path
@@ -14,13 +13,11 @@ from torch import Tensor, nn
 
 from lit_llm.backbone.backbone import Backbone
 from lit_llm.batch import PackedBatch
-from lit_llm.data.cache import fingerprint
-from lit_llm.data.tokenizers import tokenizer_state
 from lit_llm.objectives.evaluation import PredictionCollector, Predictions
+from lit_llm.objectives.identity import identity, refuse_other_run
 from lit_llm.optim import OptimizerConfig, build_optimizer, build_schedule, parameter_groups
 from lit_llm.schedules import ScheduleConfig
 
-_NOT_SHAPE = {"transformers_version", "architectures", "id2label", "label2id", "dtype"}
 REQUESTS = ("save", "SIGTERM", "SIGINT", "SIGUSR1")
 """What a rank can ask of all ranks; it travels with the loss, at no collective of its own."""
 
@@ -131,48 +128,13 @@ class Objective(LightningModule):
         finally:
             self.backbone, self.head = backbone, head
 
-    def identity(self) -> dict[str, Any]:
-        """What a checkpoint must have in common with the run that goes on from it: plain data."""
-        config = json.loads(self.backbone.config.to_json_string(use_diff=False))
-        shape = {k: v for k, v in config.items() if not k.startswith("_") and k not in _NOT_SHAPE}
-        data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
-        tokenizer = self.backbone.tokenizer
-        return {
-            "objective": f"{type(self).__module__}.{type(self).__qualname__}",
-            "label_names": list(self.label_names),
-            "backbone": shape,
-            "tokenizer": fingerprint(tokenizer_state(tokenizer)) if tokenizer else None,
-            "training data": getattr(data, "fingerprints", {}).get("train"),
-        }
-
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Say whose checkpoint it is."""
-        checkpoint["identity"] = self.identity()
+        checkpoint["identity"] = identity(self)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Refuse a checkpoint of another run.
-
-        Raises:
-            ValueError: names what differs: objective, labels, backbone, tokenizer or data.
-        """
-        theirs, ours = checkpoint.get("identity", {}), self.identity()
-        differences = []
-        for name, value in ours.items():
-            other = theirs.get(name)
-            if other == value:
-                continue
-            if isinstance(value, dict) and isinstance(other, dict):
-                keys = sorted(
-                    k for k in value.keys() | other.keys() if value.get(k) != other.get(k)
-                )
-                pairs = ", ".join(
-                    f"{k} {other.get(k)!r} there, {value.get(k)!r} here" for k in keys
-                )
-                differences.append(f"{name} ({pairs})")
-            else:
-                differences.append(f"{name} ({other!r} there, {value!r} here)")
-        if differences:
-            raise ValueError(f"this is another run's checkpoint: {'; '.join(differences)}")
+        """Refuse a checkpoint of another objective, label set, backbone, tokenizer or data."""
+        refuse_other_run(checkpoint.get("identity", {}), identity(self))
 
     def on_train_start(self) -> None:
         """Forget what an earlier, interrupted fit of the same object left behind."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -159,8 +159,13 @@ def wandb_logger(
         disable_code=True,
         save_code=False,
     )
-    shown = {"name": run_dir.name, **asdict(config), "config": hyper_parameters}
-    del shown["mode"]
+    shown = {
+        "name": run_dir.name,
+        "project": config.project,
+        "group": config.group,
+        "tags": config.tags or None,
+        "config": hyper_parameters,
+    }
     return WandbLogger(
         save_dir=run_dir, offline=mode == "offline", settings=silent, **redacted(shown)
     )

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import random
+import time
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -154,6 +157,32 @@ class Gradients(Callback):
 
     def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx) -> None:
         self.last = {name: p.grad.clone() for name, p in pl_module.named_parameters()}
+
+
+class SeenItems(Callback):
+    """Writes which examples each rank saw in each step, and when: ``seen-RANK.jsonl``."""
+
+    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx) -> None:
+        path = Path(trainer.default_root_dir) / f"seen-{trainer.global_rank}.jsonl"
+        with path.open("a") as file:
+            line = [trainer.global_step, [time.time(), batch.item_ids.tolist()]]
+            file.write(json.dumps(line) + "\n")
+
+
+class Diverges(Callback):
+    """The second rank's gradient is not finite in the sixth step."""
+
+    def on_after_backward(self, trainer, pl_module) -> None:
+        if trainer.global_step == 5 and trainer.global_rank == 1:
+            next(pl_module.head.parameters()).grad.view(-1)[0] = float("inf")
+
+
+class Drifts(Callback):
+    """The second rank's weights are changed after the fifth step."""
+
+    def on_train_batch_start(self, trainer, pl_module, batch, batch_idx) -> None:
+        if trainer.global_step == 5 and trainer.global_rank == 1:
+            next(pl_module.head.parameters()).data += 1e-6
 
 
 def quick_trainer(directory, **settings: Any) -> Trainer:

@@ -8,6 +8,7 @@ import csv
 import json
 import os
 import random
+import shutil
 import signal
 import socket
 import sys
@@ -16,9 +17,10 @@ from pathlib import Path
 
 import pytest
 import yaml
+from safetensors.torch import load_file
 
 from lit_llm.__main__ import main
-from lit_llm.checkpoint_io import CheckpointError, checkpoints, verify
+from lit_llm.checkpoint_io import CheckpointError, checkpoints, step_of, verify
 
 pytestmark = pytest.mark.faults
 WORDS = ["Ann", "Bob", "Bonn", "Ulm", "sees", "sings", "in", "."]
@@ -38,7 +40,7 @@ def write_data(directory):
         (directory / f"{name}.jsonl").write_text("\n".join(map(json.dumps, rows)) + "\n")
 
 
-def configuration(task, data):
+def configuration(task, data, every=1, keep=2, dropout=0.1, callbacks=()):
     """Ten steps an epoch, three epochs, dropout, a checkpoint after every step."""
     objective, data_module, suffix = {
         "ner": ("token_classification.TokenClassification", "conll2003.CoNLL2003", "txt"),
@@ -53,7 +55,12 @@ def configuration(task, data):
         "model": {
             "class_path": f"lit_llm.objectives.{objective}",
             "init_args": {
-                "backbone": {"source": "tiny", "tokenizer": "train:100"},
+                "backbone": {
+                    "source": "tiny",
+                    "tokenizer": "train:100",
+                    "hidden_dropout": dropout,
+                    "attention_dropout": dropout,
+                },
                 "optimizer": {"lr": 1e-3},
             },
         },
@@ -73,12 +80,13 @@ def configuration(task, data):
                 {"class_path": "lit_llm.callbacks.throughput.Throughput"},
                 {
                     "class_path": "lit_llm.callbacks.checkpoints.Checkpoints",
-                    "init_args": {"every_n_steps": 1},
+                    "init_args": {"every_n_steps": every, "keep": keep},
                 },
                 {
                     "class_path": "lit_llm.callbacks.same_weights.SameWeights",
                     "init_args": {"every_n_steps": 2},
                 },
+                *callbacks,
             ],
         },
     }
@@ -87,12 +95,12 @@ def configuration(task, data):
 class Experiment:
     """A configuration, the words that start and resume it, and the processes of its ranks."""
 
-    def __init__(self, directory, task, ranks=1):
+    def __init__(self, directory, task, ranks=1, **settings):
         self.directory, self.ranks = directory, ranks
         directory.mkdir()
         write_data(directory)
         self.config = directory / "experiment.yaml"
-        self.config.write_text(yaml.safe_dump(configuration(task, directory)))
+        self.config.write_text(yaml.safe_dump(configuration(task, directory, **settings)))
         self.cache = directory / "cache"
         self.whole = directory / "whole"
         pids = self.start(self.whole)
@@ -105,13 +113,12 @@ class Experiment:
 
     def words(self, run):
         """Start it, or go on as soon as there is a configuration to go on with."""
+        strategy = "ddp" if self.ranks > 1 else "auto"
+        world = ["--trainer.devices", str(self.ranks), "--trainer.strategy", strategy]
+        own = ["--allow_import", "tests", *world]
         if (run / "config.yaml").exists():
-            return ["fit", "--resume", str(run)]
-        several = ["--trainer.devices", str(self.ranks), "--trainer.strategy", "ddp"]
-        return [
-            *("fit", "--config", str(self.config), "--run_dir", str(run)),
-            *(several if self.ranks > 1 else []),
-        ]
+            return ["fit", "--resume", str(run), *own]
+        return ["fit", "--config", str(self.config), "--run_dir", str(run), *own]
 
     def start(self, run, tmpdir=None):
         """Process ids, one for each rank."""
@@ -285,10 +292,91 @@ def wait_for_step(run, step):
     deadline = time.monotonic() + STARTING_SECONDS
     while time.monotonic() < deadline:
         found = checkpoints(run / "checkpoints")
-        if found and int(found[0].name.split("-")[1]) >= step:
+        if found and step_of(found[0]) >= step:
             return
         time.sleep(0.005)
     raise AssertionError(f"{run} never came to step {step}")
+
+
+def cut_back(whole, run, step):
+    """The run as a process that was killed right after this step's save had left it."""
+    shutil.copytree(whole, run)
+    for name in ("results.json", "predictions.jsonl", "report.md"):
+        (run / name).unlink()
+    for path in checkpoints(run / "checkpoints"):
+        if step_of(path) > step:
+            shutil.rmtree(path)
+
+
+def test_two_ranks_resume_from_ten_steps(tmp_path, capsys):
+    experiment = Experiment(tmp_path / "ranks", "ner", ranks=2, keep=None)
+    points = [1, 2, 4, 7, 10, 11, 16, 20, 27, 30]  # 10, 20 and 30 end an epoch
+    for step in points:
+        run = tmp_path / "ranks" / f"from{step}"
+        cut_back(experiment.whole, run, step)
+        experiment.finish(run)
+        assert_same_run(experiment, run)
+    with capsys.disabled():
+        print(f"\ntwo ranks: resumed from steps {points}: 0 differences")
+
+
+def test_two_ranks_then_one_then_two_see_the_same_examples(tmp_path):
+    recorder = {"class_path": "tests.helpers.SeenItems"}
+    experiment = Experiment(
+        tmp_path / "worlds", "ner", ranks=2, keep=None, dropout=0.0, callbacks=[recorder]
+    )
+    run = tmp_path / "worlds" / "run"
+    cut_back(experiment.whole, run, 7)
+    experiment.ranks = 1
+    experiment.finish(run)
+    for name in ("results.json", "predictions.jsonl", "report.md"):
+        (run / name).unlink()
+    for path in checkpoints(run / "checkpoints"):
+        if step_of(path) > 16:
+            shutil.rmtree(path)
+    experiment.ranks = 2
+    experiment.finish(run)
+    assert seen_items(run) == seen_items(experiment.whole)
+    assert len(seen_items(run)) == 30
+    ours, whole = contents(run)["rows"], contents(experiment.whole)["rows"]
+    assert [row["step"] for row in ours] == [row["step"] for row in whole]
+    losses = [[float(row["train/loss"] or 0) for row in rows] for rows in (ours, whole)]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-6)
+
+
+def seen_items(run):
+    """The examples of each step, over all ranks; what was made again counts last."""
+    steps = {}
+    for path in sorted(run.glob("seen-*.jsonl")):
+        own = dict(json.loads(line) for line in path.read_text().splitlines())
+        for step, (when, items) in own.items():
+            steps.setdefault(step, []).append((when, items))
+    latest = {}
+    for step, found in steps.items():
+        newest = max(when for when, _ in found)
+        latest[step] = sorted(i for when, items in found if newest - when < 1 for i in items)
+    return latest
+
+
+@pytest.mark.parametrize("fault", ["Diverges", "Drifts"])
+def test_a_fault_on_one_rank_stops_all_of_them(fault, tmp_path):
+    experiment = Experiment(tmp_path / "sound", "ner", ranks=2)
+    faulty = [{"class_path": f"tests.helpers.{fault}"}]
+    settings = configuration("ner", experiment.directory, callbacks=faulty)
+    experiment.config.write_text(yaml.safe_dump(settings))
+    run = tmp_path / "sound" / "faulty"
+    assert experiment.wait(experiment.start(run)) == [1, 1], experiment.log(run)
+    message = {
+        "Diverges": "training diverged at step 6",
+        "Drifts": "after step 6 the ranks' weights differ in 1 of",
+    }[fault]
+    assert experiment.log(run).count(message) == 2
+    assert "head" in experiment.log(run)
+    assert unreadable(run) == []
+    assert step_of(checkpoints(run / "checkpoints")[0]) in (5, 6)
+    for part in (run / "best", checkpoints(run / "checkpoints")[0]):
+        for tensor in load_file(next(part.glob("*.safetensors"))).values():
+            assert tensor.isfinite().all()
 
 
 @pytest.mark.parametrize("who", ["rank 0", "rank 1", "both"])

@@ -171,12 +171,14 @@ class Objective(LightningModule):
         if window is None:
             window = torch.zeros(2, dtype=torch.float64, device=self.device)
         self._window = None
-        total, count = self.agree(window)
-        scale = self.trainer.accumulate_grad_batches * self.trainer.world_size / max(count, 1e-12)
         gradients = [p.grad for p in self.parameters() if p.grad is not None]
-        norm = torch.nn.utils.get_total_norm(gradients) * scale
+        norm = torch.nn.utils.get_total_norm(gradients)
+        broken = torch.isfinite(norm).logical_not().double()
+        total, count, broken_ranks = self.agree(torch.cat([window, broken.view(1)]))
+        scale = self.trainer.accumulate_grad_batches * self.trainer.world_size / max(count, 1e-12)
+        norm = norm * scale
         self._step_log = {"train/loss": total / max(count, 1e-12), "train/grad_norm": norm.item()}
-        self._refuse_divergence()
+        self._refuse_divergence(broken_ranks)
         if gradient_clip_algorithm in (None, "norm") and gradient_clip_val:
             scale = scale * min(1.0, gradient_clip_val / (self._step_log["train/grad_norm"] + 1e-6))
         torch._foreach_mul_(gradients, scale)
@@ -199,19 +201,18 @@ class Objective(LightningModule):
         self.agreed = frozenset(name for name, n in zip(REQUESTS, counts, strict=True) if n)
         return found[: -len(REQUESTS)]
 
-    def _refuse_divergence(self) -> None:
-        """Both numbers are the same on all ranks, so that they stop together."""
+    def _refuse_divergence(self, broken_ranks: float) -> None:
+        """All ranks know of each other's fault, so that they stop together."""
         loss, norm = self._step_log["train/loss"], self._step_log["train/grad_norm"]
         scaled = self.trainer.precision == "16-mixed"  # its scaler probes for infinite gradients
-        if math.isfinite(loss) and (scaled or math.isfinite(norm)):
+        if math.isfinite(loss) and (scaled or not broken_ranks):
             return
         bad = [name for name, p in self.named_parameters() if not _finite(p.grad)]
+        where = f", first in {bad[0]} (of {len(bad)} parameters)" if bad else ""
         raise DivergedError(
             f"training diverged at step {self.trainer.global_step + 1}: loss {loss}, gradient norm "
-            f"{norm}, {len(bad)} parameters' gradients are not finite"
-            + (f", the first {bad[0]}" if bad else "")
-            + "; the step was not made, the last checkpoint and best/ are sound: lower the "
-            "learning rate, warm up longer or clip harder"
+            f"{norm}{where}; the step was not made, and the last checkpoint and best/ are from "
+            "before it. Lower the learning rate, warm up longer or clip harder"
         )
 
     def on_train_batch_end(self, outputs: Any, batch: PackedBatch, batch_idx: int) -> None:

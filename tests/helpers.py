@@ -23,6 +23,11 @@ from lit_llm.optim import OptimizerConfig
 from lit_llm.schedules import ScheduleConfig
 
 TAGS = ["O", "B-LOC", "I-LOC", "B-PER", "I-PER"]
+TAGGED = [
+    (["Ann", "sees", "Bonn", "."], ["B-PER", "O", "B-LOC", "O"]),
+    (["Bob", "sleeps", "."], ["B-PER", "O", "O"]),
+    (["In", "Ulm", "Eve", "sings", "."], ["O", "B-LOC", "B-PER", "O", "O"]),
+]
 SHAPE = {
     "hidden_size": 8,
     "num_hidden_layers": 2,

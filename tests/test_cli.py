@@ -9,43 +9,7 @@ import yaml
 from transformers import AutoModelForTokenClassification, AutoTokenizer
 
 from lit_llm.__main__ import main
-
-SENTENCES = [
-    (["Ann", "sees", "Bonn", "."], ["B-PER", "O", "B-LOC", "O"]),
-    (["Bob", "sleeps", "."], ["B-PER", "O", "O"]),
-    (["In", "Ulm", "Eve", "sings", "."], ["O", "B-LOC", "B-PER", "O", "O"]),
-]
-
-
-@pytest.fixture
-def experiment(tmp_path):
-    """A configuration over a tiny data set: the words that train on it."""
-    data = tmp_path / "data"
-    data.mkdir()
-    text = "\n\n".join(
-        "\n".join(f"{word}\t{tag}" for word, tag in zip(words, tags, strict=True))
-        for words, tags in SENTENCES * 3
-    )
-    for name in ("train.txt", "dev.txt", "test.txt"):
-        (data / name).write_text(text + "\n")
-    config = {
-        "model": {
-            "class_path": "lit_llm.objectives.token_classification.TokenClassification",
-            "init_args": {
-                "backbone": {"source": "tiny", "tokenizer": "train:100"},
-                "optimizer": {"lr": 1e-3},
-            },
-        },
-        "data": {
-            "class_path": "lit_llm.data.conll2003.CoNLL2003",
-            "init_args": {"path": str(data), "batches": {"examples_per_batch": 3}},
-        },
-        "trainer": {"max_epochs": 2, "accelerator": "cpu", "precision": "32-true"},
-    }
-    path = tmp_path / "experiment.yaml"
-    path.write_text(yaml.safe_dump(config))
-    quiet = ("--trainer.enable_progress_bar", "false", "--trainer.log_every_n_steps", "1")
-    return ["fit", "--config", str(path), *quiet, "--run_dir", str(tmp_path / "run")]
+from tests.helpers import TAGGED
 
 
 def steps(run):
@@ -73,7 +37,7 @@ def test_fit_leaves_a_whole_run_directory(experiment, tmp_path):
     assert {"val/entity_f1", "test/entity_f1", "test/loss"} <= results["metrics"].keys()
     assert results["tables"]["test"]["tags"]["tags"]["B-PER"]["support"] == 9
     predictions = [json.loads(line) for line in (run / "predictions.jsonl").open()]
-    assert [p["gold"] for p in predictions] == [tags for _, tags in SENTENCES * 3]
+    assert [p["gold"] for p in predictions] == [tags for _, tags in TAGGED * 3]
     assert all(len(p["prediction"]) == len(p["gold"]) for p in predictions)
     assert steps(run) == [0, 1, 2, 3, 4, 5]
     assert "Entity level" in (run / "report.md").read_text()
@@ -85,7 +49,7 @@ def test_best_opens_in_transformers_with_the_same_probabilities(experiment, tmp_
     model, tokenizer = (
         kind.from_pretrained(best) for kind in (AutoModelForTokenClassification, AutoTokenizer)
     )
-    words = SENTENCES[0][0]
+    words = TAGGED[0][0]
     encoded = tokenizer(words, is_split_into_words=True, return_tensors="pt")
     first = [encoded.word_ids().index(i) for i in range(len(words))]
     with torch.no_grad():

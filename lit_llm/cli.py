@@ -70,6 +70,7 @@ class RunCLI(LightningCLI):
         trainer = self.config.trainer
         if trainer.precision is None:
             trainer.precision = default_precision(trainer.accelerator)
+        trainer.callbacks = _last_of_each(trainer.callbacks)
         if self.run_dir is None:
             return
         trainer.default_root_dir = str(self.run_dir)
@@ -94,6 +95,17 @@ class RunCLI(LightningCLI):
         trainer = super().instantiate_trainer(**kwargs)
         leave_signals_alone(trainer)
         return trainer
+
+
+def _last_of_each(callbacks: Any) -> Any:
+    """One of each of our callbacks: naming it again, with ``callbacks+``, replaces the first."""
+    if not isinstance(callbacks, list):
+        return callbacks
+    last = {}
+    for number, callback in enumerate(callbacks):
+        ours = callback.class_path.startswith("lit_llm.callbacks.")
+        last[callback.class_path if ours else number] = callback
+    return list(last.values())
 
 
 def main(command: str, words: list[str]) -> int:

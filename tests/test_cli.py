@@ -99,6 +99,20 @@ def test_early_stopping_says_when(experiment, tmp_path):
     assert results["best"]["step"] <= 6  # the base callbacks are still there
 
 
+def test_callback_named_again_replaces_the_first(experiment, tmp_path):
+    name = "lit_llm.callbacks.checkpoints.Checkpoints"
+    again = {"class_path": name, "init_args": {"every_n_steps": 2, "keep": None}}
+    config = tmp_path / "often.yaml"
+    config.write_text(yaml.safe_dump({"trainer": {"callbacks+": [again]}}))
+    assert main([*experiment, "--config", str(config)]) == 0
+    written = (tmp_path / "run" / "checkpoints").iterdir()
+    assert {path.name for path in written} == {"step-2", "step-3", "step-4", "step-6"}
+    callbacks = yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())["trainer"][
+        "callbacks"
+    ]
+    assert [callback["class_path"] for callback in callbacks].count(name) == 1
+
+
 def test_failed_start_leaves_no_run_directory(experiment, tmp_path, capsys):
     assert main([*experiment, "--data.max_length", "1000"]) == 1
     assert "above the backbone's 512 positions" in capsys.readouterr().err

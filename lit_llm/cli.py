@@ -24,7 +24,14 @@ from lit_llm.data.data_module import PackedDataModule
 from lit_llm.environment import default_precision
 from lit_llm.loggers import MetricsCSV, WandbConfig, wandb_logger
 from lit_llm.objectives.objective import Objective
-from lit_llm.resuming import check_changes, leave_after_parent, only_process, requeue, requeued_run
+from lit_llm.resuming import (
+    PARENT,
+    check_changes,
+    leave_after_parent,
+    only_process,
+    requeue,
+    requeued_run,
+)
 from lit_llm.run_directory import (
     discard_if_nothing_was_trained,
     existing_run,
@@ -147,6 +154,7 @@ def _fit(words: list[str]) -> None:
     if _wants_help(rest):
         RunCLI(rest, None)
         return
+    os.environ.setdefault(PARENT, str(os.getpid()))
     resumed = options.resume or requeued_run(options.run_dir)
     if resumed:
         run_dir = existing_run(resumed, "--resume", "config.yaml")
@@ -275,7 +283,7 @@ def _run_dir_of_all_ranks(requested: str | None) -> Path:
     if launched and requested is None:
         raise ValueError("several processes were launched: name their directory with --run_dir DIR")
     run_dir = fresh_run_dir(requested)
-    os.environ.update(LIT_LLM_RUN_DIR=str(run_dir), LIT_LLM_PARENT=str(os.getpid()))
+    os.environ["LIT_LLM_RUN_DIR"] = str(run_dir)
     return run_dir
 
 

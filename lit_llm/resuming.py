@@ -36,6 +36,9 @@ CHANGEABLE = (
 )
 """Settings that may differ when a run is resumed; those of ``Checkpoints`` may too."""
 
+PARENT = "LIT_LLM_PARENT"
+"""Environment variable: the process that starts the other ranks, where none did from outside."""
+
 HIDDEN = "***"
 """What stands for a secret in a written configuration."""
 
@@ -127,7 +130,7 @@ def requeue() -> None:
 
 def leave_after_parent(seconds: float = 30.0) -> None:
     """Let the process that started this rank end first: it is killed when a rank fails."""
-    parent = int(os.environ.get("LIT_LLM_PARENT", "0"))
+    parent = int(os.environ.get(PARENT, "0"))
     deadline = time.monotonic() + seconds
     while os.getppid() == parent and time.monotonic() < deadline:
         time.sleep(0.05)

@@ -23,7 +23,11 @@ def pytest_addoption(parser):
 @pytest.fixture(autouse=True)
 def _own_cache(tmp_path, monkeypatch):
     monkeypatch.setenv("LIT_LLM_CACHE", str(tmp_path / "cache"))
-    for name in ("LIT_LLM_RUN_DIR", "PL_GLOBAL_SEED"):  # what an earlier test's run left
+    for name in (
+        "LIT_LLM_RUN_DIR",
+        "LIT_LLM_PARENT",
+        "PL_GLOBAL_SEED",
+    ):  # what an earlier test's run left
         monkeypatch.delenv(name, raising=False)
 
 

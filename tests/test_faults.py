@@ -11,6 +11,7 @@ import random
 import shutil
 import signal
 import socket
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -399,6 +400,24 @@ def test_sigterm_to_any_rank_stops_all_of_them(who, tmp_path, request, capsys):
         assert_same_run(experiment, run)
     with capsys.disabled():
         print(f"\nSIGTERM to {who}: {times} clean exits, the slowest after {longest:.2f} s")
+
+
+def test_sigterm_where_the_first_rank_started_the_other(tmp_path):
+    """It would be killed, were the other rank to leave before it."""
+    experiment = Experiment(tmp_path / "launched", "ner", ranks=2)
+    run = tmp_path / "launched" / "run"
+    first = subprocess.Popen(
+        [sys.executable, "-m", "lit_llm", *experiment.words(run)],
+        env={**os.environ, "LIT_LLM_CACHE": str(experiment.cache), "OMP_NUM_THREADS": "1"},
+        stdout=(tmp_path / "log").open("w"),
+        stderr=subprocess.STDOUT,
+    )
+    wait_for_step(run, 2)
+    first.send_signal(signal.SIGTERM)
+    assert first.wait(STOPPING_SECONDS) == 143, (tmp_path / "log").read_text()[-4000:]
+    assert unreadable(run) == []
+    experiment.finish(run)
+    assert_same_run(experiment, run)
 
 
 def test_sigint_ends_with_130_and_a_second_signal_at_once(tmp_path):

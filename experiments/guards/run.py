@@ -2,8 +2,9 @@
 
 ``python -m experiments.guards.run --backbone tiny mini --devices 1 2``
 
-On: agreeing on saves and stops, the check for loss and gradients that are not finite, the comparison
-of weights between ranks, each at its default. Off: none of them. Saving is timed by itself.
+On: agreeing on saves and stops, the check for loss and gradients that are not finite, the
+comparison of weights between ranks, each at its default. Off: none of them. Saving is timed by
+itself.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""A run that goes on from any of its checkpoints ends as the one that was never stopped."""
+"""A run that goes on from any of its checkpoints ends as the one that was never stopped.
+
+The whole matrix of settings is part of ``pytest -m faults``.
+"""
 
 import csv
 import shutil
@@ -107,6 +110,7 @@ def assert_resumes_from_everywhere(tmp_path, source, **settings):
     return len(found)
 
 
+@pytest.mark.faults
 @pytest.mark.parametrize("accumulate", [1, 3])
 @pytest.mark.parametrize("workers", [0, 1, 2])
 def test_every_step_of_three_epochs(tmp_path, source, workers, accumulate):
@@ -116,6 +120,7 @@ def test_every_step_of_three_epochs(tmp_path, source, workers, accumulate):
     assert tried == {1: 12, 3: 6}[accumulate]
 
 
+@pytest.mark.faults
 @pytest.mark.parametrize(
     "settings",
     [
@@ -139,6 +144,11 @@ def test_every_step_of_three_epochs(tmp_path, source, workers, accumulate):
 )
 def test_every_step_whatever_ends_and_validates(tmp_path, source, settings):
     assert_resumes_from_everywhere(tmp_path, source, **settings)
+
+
+def test_every_step_of_accumulated_batches_validated_in_between(tmp_path, source):
+    settings = {"accumulate_grad_batches": 2, "val_check_interval": 3, "max_epochs": 2}
+    assert assert_resumes_from_everywhere(tmp_path, source, **settings) == 4
 
 
 def test_early_stopping_stays_stopped(tmp_path, source):

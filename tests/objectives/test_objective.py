@@ -7,6 +7,7 @@ from transformers import AutoModelForTokenClassification
 
 from lit_llm.backbone.backbone import Backbone
 from lit_llm.batch import PackedBatch
+from lit_llm.objectives.objective import DivergedError
 from lit_llm.objectives.token_classification import TokenClassification
 from lit_llm.optim import OptimizerConfig
 from lit_llm.schedules import ScheduleConfig
@@ -205,3 +206,57 @@ def test_saved_weights_are_taken_over_whole(source, tmp_path):
             parameter.add_(1.0)
     model.load_weights(tmp_path / "best")
     torch.testing.assert_close(parameters_of(model), saved, rtol=0, atol=0)
+
+
+class Poison(Callback):
+    """The loss, or one gradient, of the third step is no number."""
+
+    def __init__(self, what):
+        self.what = what
+
+    def on_after_backward(self, trainer, pl_module):
+        if trainer.global_step == 2:
+            if self.what == "loss":
+                pl_module._window = pl_module._window * float("nan")
+            else:
+                pl_module.head.task_model.classifier.bias.grad[1] = float("inf")
+
+
+@pytest.mark.parametrize(
+    ("what", "message"),
+    [
+        ("loss", "diverged at step 3: loss nan"),
+        ("gradient", r"diverged at step 3: .*norm inf, first in head\.\S*classifier\.bias \(of 1 "),
+    ],
+)
+def test_a_step_that_is_not_finite_is_not_made(source, items, tmp_path, what, message):
+    model = TokenClassification(Backbone(source), SGD, CONSTANT)
+    steps = []
+
+    class Before(Callback):
+        def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
+            steps.append(parameters_of(pl_module))
+
+    trainer = quick_trainer(tmp_path, max_epochs=1, callbacks=[Before(), Poison(what)])
+    with pytest.raises(DivergedError, match=message):
+        trainer.fit(model, GivenBatches(TAGS, [pack_one_row([item]) for item in items]))
+    assert len(steps) == 3
+    for name, parameter in model.named_parameters():
+        assert torch.equal(parameter, steps[-1][name])
+
+
+def test_what_a_rank_asks_for_is_agreed_once(source, items, tmp_path):
+    model = TokenClassification(Backbone(source), SGD, CONSTANT)
+    agreed = []
+
+    class Asks(Callback):
+        def on_before_optimizer_step(self, trainer, pl_module, optimizer):
+            if trainer.global_step == 1:
+                pl_module.requests |= {"save", "SIGTERM"}
+
+        def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+            agreed.append(set(pl_module.agreed))
+
+    trainer = quick_trainer(tmp_path, max_epochs=1, callbacks=[Asks()])
+    trainer.fit(model, GivenBatches(TAGS, [pack_one_row([item]) for item in items]))
+    assert agreed == [set(), {"save", "SIGTERM"}, set(), set(), set()]

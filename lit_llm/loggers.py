@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -143,6 +144,8 @@ def wandb_logger(
 ) -> WandbLogger | None:
     """The logger, with the resolved configuration logged once; None when disabled.
 
+    A resumed run goes on in the same W&B run: its id is kept in ``wandb/id``.
+
     Secrets do not get there: what we hand over is redacted, and W&B is told not to look at the
     command line, the console, the source tree or its remote by itself.
     """
@@ -161,6 +164,7 @@ def wandb_logger(
     )
     shown = {
         "name": run_dir.name,
+        "id": _wandb_id(run_dir),
         "project": config.project,
         "group": config.group,
         "tags": config.tags or None,
@@ -169,3 +173,11 @@ def wandb_logger(
     return WandbLogger(
         save_dir=run_dir, offline=mode == "offline", settings=silent, **redacted(shown)
     )
+
+
+def _wandb_id(run_dir: Path) -> str:
+    path = run_dir / "wandb" / "id"
+    if not path.exists() or not path.read_text():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(uuid.uuid4().hex[:12])
+    return path.read_text()

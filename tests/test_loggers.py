@@ -2,7 +2,7 @@ import csv
 
 import pytest
 
-from lit_llm.loggers import MetricsCSV, WandbConfig, wandb_mode
+from lit_llm.loggers import MetricsCSV, WandbConfig, wandb_logger, wandb_mode
 
 
 def rows(path):
@@ -54,3 +54,10 @@ def test_environment_goes_before_the_configured_mode(monkeypatch):
 def test_unknown_mode_is_refused():
     with pytest.raises(ValueError, match="not 'on'"):
         WandbConfig(mode="on")
+
+
+def test_resumed_run_goes_on_in_the_same_wandb_run(tmp_path, monkeypatch):
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    first, again = (wandb_logger(WandbConfig(), tmp_path / "a", {}).version for _ in range(2))
+    assert first == again
+    assert wandb_logger(WandbConfig(), tmp_path / "b", {}).version != first

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from lightning.pytorch import Trainer
-from lightning.pytorch.callbacks import EarlyStopping
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_only
 
 from lit_llm.callbacks.best_model import BestModel, epochs_made
+from lit_llm.callbacks.checkpoints import early_stop
 from lit_llm.callbacks.throughput import Throughput
 from lit_llm.data.data_module import PackedDataModule
 from lit_llm.environment import environment
@@ -78,11 +78,11 @@ def _facts(
         "notices": data.notices,
         "references": data.reference_rows(),
     }
-    stopper = next((c for c in trainer.callbacks if isinstance(c, EarlyStopping)), None)  # type: ignore[attr-defined]
-    if stopper is not None and stopper.stopped_epoch:
+    stopper = early_stop(trainer)
+    if stopper is not None:
         facts["stopped_early"] = {"monitor": stopper.monitor, "step": trainer.global_step}
         rank_zero_info(
-            f"stopped early at step {trainer.global_step}: {stopper.monitor} had not improved"
+            f"stopped early at step {trainer.global_step}: {stopper.stopping_reason_message}"
         )
     counter = next((c for c in trainer.callbacks if isinstance(c, Throughput)), None)  # type: ignore[attr-defined]
     if counter is not None:

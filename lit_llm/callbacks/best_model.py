@@ -102,7 +102,9 @@ class BestModel(Callback):
         failure = trainer.strategy.broadcast(failure)
         if failure:
             raise OSError(failure)
-        rank_zero_info(f"step {trainer.global_step}: best {monitor} so far, {value:.4f}")
+        what = f"best {monitor} so far, {value:.4f}"
+        what = "the last model is kept: nothing was scored" if monitor == "last" else what
+        rank_zero_info(f"step {trainer.global_step}: {what}")
 
     def _replace(self, target: Path, pl_module: Any) -> None:
         staging, old = (target.with_name(f".{self.dirname}.{end}") for end in ("new", "old"))

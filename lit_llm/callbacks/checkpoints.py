@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
+from lightning.pytorch.callbacks.early_stopping import EarlyStopping, EarlyStoppingReason
 from lightning.pytorch.utilities import rank_zero_info
 
 from lit_llm.checkpoint_io import VerifiedCheckpointIO, checkpoints
@@ -51,17 +52,8 @@ class Checkpoints(Checkpoint):
         self.signals = StopSignals()
         self._io = VerifiedCheckpointIO()
         self._saved_step, self._saved_at = -1, 0.0
-        self._stopped_early = False
         self._random_states: list[dict[str, Any]] = []
         self._first_batch = True
-
-    def state_dict(self) -> dict[str, Any]:
-        """Whether early stopping had ended the training."""
-        return {"stopped_early": self._stopped_early}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on from a checkpoint's state."""
-        self._stopped_early = state_dict["stopped_early"]
 
     def directory(self, trainer: Trainer) -> Path:
         """Where the checkpoints stand."""
@@ -91,7 +83,7 @@ class Checkpoints(Checkpoint):
             # runs, or skips, the validation that belongs to the checkpoint's step.
             again = loop._should_check_val_fx(trainer.fit_loop._data_fetcher)  # type: ignore[arg-type]
             loop._batches_that_stepped = trainer.global_step - int(again)
-            trainer.should_stop = self._stopped_early
+            trainer.should_stop = early_stop(trainer) is not None
         self._saved_step, self._saved_at = trainer.global_step, time.monotonic()
         self._first_batch = True
 
@@ -137,7 +129,6 @@ class Checkpoints(Checkpoint):
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """After the last step of an epoch, or of the run."""
-        self._stopped_early = trainer.should_stop
         self._finish_step(trainer, pl_module, due=True)
 
     def on_save_checkpoint(
@@ -195,6 +186,13 @@ class Checkpoints(Checkpoint):
             for old in checkpoints(directory)[self.keep :]:
                 self._io.remove_checkpoint(old)
         rank_zero_info(f"step {step}: checkpoint written")
+
+
+def early_stop(trainer: Trainer) -> EarlyStopping | None:
+    """The callback that ended the training, now or before the checkpoint was written."""
+    callbacks: list[Any] = trainer.callbacks  # type: ignore[attr-defined]
+    stoppers = (c for c in callbacks if isinstance(c, EarlyStopping))
+    return next((c for c in stoppers if c.stopping_reason != EarlyStoppingReason.NOT_STOPPED), None)
 
 
 def _refuse_pieces(trainer: Trainer) -> None:

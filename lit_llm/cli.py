@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+import signal
 import sys
 import traceback
 import warnings
@@ -13,6 +14,7 @@ from typing import Any
 
 import yaml
 from jsonargparse import ArgumentError, set_parsing_settings
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
@@ -24,6 +26,7 @@ from lit_llm.data.data_module import PackedDataModule
 from lit_llm.environment import default_precision
 from lit_llm.loggers import MetricsCSV, WandbConfig, wandb_logger
 from lit_llm.objectives.objective import Objective
+from lit_llm.ranks import is_first_process
 from lit_llm.resuming import (
     PARENT,
     check_changes,
@@ -39,7 +42,7 @@ from lit_llm.run_directory import (
     write_text,
 )
 from lit_llm.run_record import finish_evaluation, finish_fit, write_environment
-from lit_llm.signals import Interrupted, leave_signals_alone
+from lit_llm.signals import Interrupted, leave_signals_alone, stopping_at_once
 
 BASE = Path(__file__).with_name("base.yaml")
 ALLOWED_IMPORTS = ("lit_llm", "lightning.pytorch", "torch.optim", "torch.nn", "torchmetrics")
@@ -83,7 +86,7 @@ class RunCLI(LightningCLI):
         trainer.default_root_dir = str(self.run_dir)
         if self.resumes:
             check_changes(self.run_dir, yaml.safe_load(self.config_text()))
-        if os.environ.get("LOCAL_RANK", "0") == "0":
+        if is_first_process():
             write_text(self.run_dir / "config.yaml", self.config_text())
 
     def config_text(self) -> str:
@@ -99,7 +102,10 @@ class RunCLI(LightningCLI):
             )
             if tracker is not None:
                 kwargs["logger"].append(tracker)
-        trainer = super().instantiate_trainer(**kwargs)
+        try:
+            trainer = super().instantiate_trainer(**kwargs)
+        except (ValueError, MisconfigurationException) as error:
+            raise ValueError(f"trainer: {error}") from error
         leave_signals_alone(trainer)
         return trainer
 
@@ -158,20 +164,24 @@ def _fit(words: list[str]) -> None:
     resumed = options.resume or requeued_run(options.run_dir)
     if resumed:
         run_dir = existing_run(resumed, "--resume", "config.yaml")
-        rest = ["--config", str(run_dir / "config.yaml"), *rest]
     else:
         _refuse_without_config(rest)
         run_dir = _run_dir_of_all_ranks(options.run_dir)
-    with only_process(run_dir):
+    if options.resume:
+        rest = ["--config", str(run_dir / "config.yaml"), *rest]
+    with only_process(run_dir), stopping_at_once():
         try:
             _train(run_dir, words, rest, resumes=bool(resumed))
         except Interrupted as stop:
             stop.args = (f"{stop}; go on with: lit-llm fit --resume {run_dir}",)
-            requeue()
+            if stop.signum == signal.SIGUSR1:
+                requeue()
             leave_after_parent()
             raise
         except BaseException:
-            discard_if_nothing_was_trained(run_dir)
+            if is_first_process() and not resumed:
+                discard_if_nothing_was_trained(run_dir)
+            leave_after_parent(seconds=10.0)
             raise
 
 
@@ -186,7 +196,7 @@ def _train(run_dir: Path, words: list[str], rest: list[str], resumes: bool) -> N
             f"going on from step {step}" if step else "no checkpoint yet: from the start"
         )
         for logger in cli.trainer.loggers:
-            if isinstance(logger, MetricsCSV):
+            if isinstance(logger, MetricsCSV) and is_first_process():
                 logger.truncate(step - 1)  # later steps will be made, and logged, again
     ckpt_path = str(checkpoint) if checkpoint else None
     cli.trainer.fit(cli.model, cli.datamodule, ckpt_path=ckpt_path, weights_only=True)
@@ -245,6 +255,8 @@ def _own_options(
     set_parsing_settings(
         import_path_denylist=["*"],
         import_path_allowlist=[*ALLOWED_IMPORTS, *options.allow_import],
+        config_read_mode_urls_enabled=False,
+        config_read_mode_fsspec_enabled=False,  # Lightning enables it: any setting could be a URL
     )
     return options, [*(word for path in configs for word in ("--config", path)), *rest]
 
@@ -274,10 +286,8 @@ def _run_dir_of_all_ranks(requested: str | None) -> Path:
     Raises:
         ValueError: a launcher started several processes and no directory was named for all.
     """
-    names = ("RANK", "SLURM_PROCID", "LOCAL_RANK")
-    rank = next((os.environ[name] for name in names if name in os.environ), "0")
     inherited = os.environ.get("LIT_LLM_RUN_DIR")
-    if rank != "0" and (inherited or requested):
+    if not is_first_process() and (inherited or requested):
         return Path(inherited or requested or "")
     launched = int(os.environ.get("WORLD_SIZE", os.environ.get("SLURM_NTASKS", "1"))) > 1
     if launched and requested is None:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import difflib
-import importlib
 import inspect
 import re
-from collections.abc import Iterable, Sequence
+import sys
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import yaml
 
 _NOISE = re.compile(
     r"Does not validate|Subtypes:|Errors:|Given value type:|Given value: (NestedArg|Namespace|\{)"
     r"|Expected a <class 'NoneType'>|Problem with given class_path|Parser key"
+    r"|Subclass types expect one of|a class path \(str\)|a dict with|Importing 'lightning.Callback'"
 )
 
 
@@ -39,6 +41,17 @@ def check_yaml(paths: Iterable[str]) -> None:
             raise ValueError(f"{path}: this is not YAML: {error}") from None
         if not isinstance(content, dict):
             raise ValueError(f"{path}: a configuration is a mapping such as 'trainer: ...'")
+        if "dict_kwargs" in _keys(content):
+            raise ValueError(f"{path}: dict_kwargs is not accepted; settings stand in init_args")
+
+
+def _keys(content: Any) -> Iterator[str]:
+    if isinstance(content, dict):
+        yield from content
+        content = list(content.values())
+    if isinstance(content, list):
+        for item in content:
+            yield from _keys(item)
 
 
 def readable(text: str, configs: Sequence[str] = (), words: Sequence[str] = ()) -> str:
@@ -86,10 +99,11 @@ def _plain(line: str) -> str:
 
 
 def _settings_of(class_path: str) -> list[str]:
+    """Arguments of a class that is imported already: the message may quote a stranger's path."""
     module, _, name = class_path.rpartition(".")
     try:
-        return list(inspect.signature(getattr(importlib.import_module(module), name)).parameters)
-    except (ImportError, AttributeError, ValueError):
+        return list(inspect.signature(getattr(sys.modules.get(module), name)).parameters)
+    except (AttributeError, TypeError, ValueError):
         return []
 
 

@@ -13,6 +13,7 @@ from typing import Any
 from lightning.pytorch.loggers import Logger, WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
 
+from lit_llm.ranks import is_first_process
 from lit_llm.secrets import redacted
 
 
@@ -38,7 +39,8 @@ class MetricsCSV(Logger):
             with self.path.open(newline="") as file:
                 reader = csv.DictReader(file)
                 self._columns = list(reader.fieldnames or ["step"])
-                self._rows = {int(row["step"]): dict(row) for row in reader}
+                whole = (row for row in reader if None not in row.values())  # not cut by a crash
+                self._rows = {int(row["step"]): dict(row) for row in whole}
 
     @property
     def name(self) -> str:
@@ -164,7 +166,7 @@ def wandb_logger(
     )
     shown = {
         "name": run_dir.name,
-        "id": _wandb_id(run_dir),
+        "id": _wandb_id(run_dir) if is_first_process() else None,
         "project": config.project,
         "group": config.group,
         "tags": config.tags or None,

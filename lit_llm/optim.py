@@ -89,3 +89,12 @@ def build_schedule(
 ) -> LambdaLR:
     """The learning-rate schedule, one step per optimizer step."""
     return LambdaLR(optimizer, learning_rate_factor(config, total_steps))
+
+
+def set_rates(schedule: LambdaLR) -> None:
+    """Give each group the rate that the schedule has for the step it stands at."""
+    groups = zip(
+        schedule.optimizer.param_groups, schedule.base_lrs, schedule.lr_lambdas, strict=True
+    )
+    for group, base, factor in groups:
+        group["lr"] = base * factor(schedule.last_epoch)

@@ -15,6 +15,9 @@ import yaml
 from filelock import FileLock, Timeout
 from lightning.pytorch.utilities import rank_zero_info
 
+from lit_llm.ranks import is_first_process
+from lit_llm.secrets import MASK
+
 CHANGEABLE = (
     "trainer.max_epochs",
     "trainer.max_steps",
@@ -39,9 +42,6 @@ CHANGEABLE = (
 PARENT = "LIT_LLM_PARENT"
 """Environment variable: the process that starts the other ranks, where none did from outside."""
 
-HIDDEN = "***"
-"""What stands for a secret in a written configuration."""
-
 LOCK_SECONDS = 15  # loader workers hold a killed process's lock for a few seconds
 
 
@@ -53,8 +53,14 @@ def check_changes(run_dir: Path, config: Mapping[str, Any]) -> None:
     """
     text = (run_dir / "config.yaml").read_text(encoding="utf-8")
     before, now = _flat(yaml.safe_load(text)), _flat(config)
+    if hidden := sorted(key for key, value in now.items() if MASK in str(value)):
+        raise ValueError(
+            f"--resume {run_dir}: secrets are not written down, so give again: {', '.join(hidden)}"
+        )
     changed = {
-        key for key in before if now.get(key) != before[key] and HIDDEN not in str(before[key])
+        key
+        for key, value in before.items()
+        if (key not in now or now[key] != value) and MASK not in str(value)
     }
     said = [f"{key} {before.get(key)!r} -> {now.get(key)!r}" for key in sorted(changed)]
     refused = [line for key, line in zip(sorted(changed), said, strict=True) if not _may(key, now)]
@@ -98,7 +104,7 @@ def only_process(run_dir: Path) -> Iterator[None]:
     Raises:
         ValueError: another one does.
     """
-    if any(os.environ.get(name, "0") != "0" for name in ("RANK", "SLURM_PROCID", "LOCAL_RANK")):
+    if not is_first_process():
         yield
         return
     lock = FileLock(run_dir / ".lock", timeout=LOCK_SECONDS)
@@ -118,7 +124,7 @@ def requeued_run(run_dir: str | None) -> str | None:
 def requeue() -> None:
     """Ask SLURM, if this is one of its jobs, to start the interrupted job again."""
     job = os.environ.get("SLURM_JOB_ID")
-    if job is None or os.environ.get("SLURM_PROCID", "0") != "0":
+    if job is None or not is_first_process():
         return
     if "SLURM_ARRAY_JOB_ID" in os.environ:
         job = f"{os.environ['SLURM_ARRAY_JOB_ID']}_{os.environ['SLURM_ARRAY_TASK_ID']}"

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType
 from typing import Any, ClassVar
 
@@ -37,7 +39,8 @@ class StopSignals:
 
     def install(self) -> None:
         """Take the signals over, in the main thread; elsewhere nothing changes."""
-        if threading.current_thread() is threading.main_thread():
+        self.received = None
+        if threading.current_thread() is threading.main_thread() and not self._before:
             for name in self.NAMES:
                 signum = signal.Signals[name]
                 self._before[signum] = signal.signal(signum, self._note)
@@ -53,6 +56,24 @@ class StopSignals:
             signal.signal(signum, signal.SIG_DFL)
             os.kill(os.getpid(), signum)
         self.received = signal.Signals(signum).name
+
+
+@contextmanager
+def stopping_at_once() -> Iterator[None]:
+    """Outside the training loop nothing is lost: a signal raises ``Interrupted`` where it comes."""
+    before: dict[str, Any] = {}
+
+    def stop(signum: int, frame: FrameType | None) -> None:
+        name = signal.Signals(signum).name
+        raise Interrupted(name, f"stopped by {name} outside the training loop")
+
+    if threading.current_thread() is threading.main_thread():
+        before = {n: signal.signal(signal.Signals[n], stop) for n in StopSignals.NAMES}
+    try:
+        yield
+    finally:
+        for name, handler in before.items():
+            signal.signal(signal.Signals[name], handler)
 
 
 class NoSignals:

@@ -61,3 +61,11 @@ def test_resumed_run_goes_on_in_the_same_wandb_run(tmp_path, monkeypatch):
     first, again = (wandb_logger(WandbConfig(), tmp_path / "a", {}).version for _ in range(2))
     assert first == again
     assert wandb_logger(WandbConfig(), tmp_path / "b", {}).version != first
+
+
+def test_a_line_cut_by_a_crash_is_no_row(tmp_path):
+    path = tmp_path / "metrics.csv"
+    path.write_text("step,loss\n1,0.5\n2,0.4\n1")  # of step 12
+    logger = MetricsCSV(path)
+    logger.truncate(5)
+    assert path.read_text().split() == ["step,loss", "1,0.5", "2,0.4"]

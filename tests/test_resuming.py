@@ -76,6 +76,7 @@ def test_harmless_changes_are_let_through(run, changes):
         ({"data__init_args__max_length": 9}, "data.max_length None -> 9"),
         ({"model__class_path": "lit_llm.B"}, "model.class_path 'lit_llm.A' -> 'lit_llm.B'"),
         ({"trainer__callbacks__0__init_args__mode": 2}, "trainer.callbacks.0.mode 1 -> 2"),
+        ({"data__init_args__max_length": [9]}, r"data\.max_length None -> None"),
         ({"trainer__callbacks": []}, "trainer.callbacks.length 2 -> None"),
         ({"model__init_args__optimizer": None}, "model.optimizer.lr 0.001 -> None"),
     ],
@@ -90,6 +91,8 @@ def test_other_changes_are_named_and_refused(run, changes, message):
 def test_a_hidden_secret_is_given_again(run):
     (run / "config.yaml").write_text(yaml.safe_dump(config(model__init_args__token="***")))
     check_changes(run, config(model__init_args__token="hf_secret"))
+    with pytest.raises(ValueError, match=r"give again: model\.token$"):
+        check_changes(run, config(model__init_args__token="***"))
 
 
 def _hold(directory, held, leave):
@@ -154,11 +157,17 @@ def cut_back(run):
 
 def test_requeued_words_end_as_the_undisturbed_run(experiment, tmp_path, monkeypatch):
     run = tmp_path / "run"
+    stop = {
+        "class_path": "lightning.pytorch.callbacks.EarlyStopping",
+        "init_args": {"monitor": "val/loss", "patience": 9},
+    }
+    (tmp_path / "stop.yaml").write_text(yaml.safe_dump({"trainer": {"callbacks+": [stop]}}))
+    experiment = [*experiment, "--config", str(tmp_path / "stop.yaml")]
     assert main(experiment) == 0
     whole = (run / "predictions.jsonl").read_bytes()
     cut_back(run)
     monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
-    assert main(experiment) == 0
+    assert main(experiment) == 0  # the words alone: a list that a file appends to is not doubled
     assert (run / "predictions.jsonl").read_bytes() == whole
     resumed = json.loads((run / "environment.json").read_text())["resumed"]
     assert resumed[0]["command"] == experiment
@@ -222,6 +231,31 @@ def test_broken_checkpoint_is_named_and_the_one_before_used(experiment, tmp_path
     with pytest.warns(UserWarning, match=f"passed over: .*{newest.name}/state.pt has 0 bytes"):
         assert main(["fit", "--resume", str(run)]) == 0
     assert (run / "predictions.jsonl").read_bytes() == whole
+
+
+def test_refused_resume_leaves_a_run_that_was_killed_early(experiment, tmp_path):
+    run = tmp_path / "run"
+    main(experiment)
+    for path in run.iterdir():
+        if path.name not in ("config.yaml", "environment.json", ".lock"):
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+    assert main(["fit", "--resume", str(run), "--seed_everything", "5"]) == 1
+    assert (run / "config.yaml").exists()
+
+
+def test_a_longer_run_goes_on_at_its_own_rate(experiment, tmp_path):
+    rates = {}
+    for name in ("short", "long"):
+        run = tmp_path / name
+        words = ["--trainer.max_epochs", {"short": "1", "long": "3"}[name]]
+        assert main([*experiment[:-1], str(run), *words]) == 0
+        if name == "short":
+            assert main(["fit", "--resume", str(run), "--trainer.max_epochs", "3"]) == 0
+        with (run / "metrics.csv").open(newline="") as file:
+            rows = list(csv.DictReader(file))
+        column = next(key for key in rows[0] if key.startswith("lr-"))
+        rates[name] = [row[column] for row in rows if row[column]]
+    assert rates["short"][3:] == rates["long"][3:]
 
 
 def test_run_killed_before_its_first_checkpoint_starts_again(experiment, tmp_path):

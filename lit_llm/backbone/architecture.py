@@ -44,8 +44,8 @@ def load_config(directory: Path) -> PreTrainedConfig:
     try:
         with quiet_transformers():
             config = AutoConfig.from_pretrained(directory, trust_remote_code=False)
-    except (ValueError, KeyError, OSError) as error:
-        reason = str(error).strip().splitlines()[0]
+    except Exception as error:  # whatever its content makes of the reader
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise ValueError(
             f"{directory}/config.json is no model of transformers: {reason}"
         ) from error

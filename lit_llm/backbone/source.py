@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
 from huggingface_hub import constants, get_session, snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+from safetensors import SafetensorError, safe_open
 
 from lit_llm.backbone.sizes import SIZES
 
@@ -92,12 +94,22 @@ def has_tokenizer(directory: Path) -> bool:
 
 
 def check_weights(directory: Path, what: str = "backbone.source") -> None:
-    """Insist on safetensors.
+    """Insist on safetensors, and on whole ones.
 
     Raises:
-        ValueError: the directory holds no ``*.safetensors``; a pickle is named, with the way out.
+        ValueError: the directory holds no ``model.safetensors`` nor an index of its parts; a pickle
+            is named, with the way out; a file is damaged, or the index names one that is none.
     """
-    if any(directory.glob("*.safetensors")):
+    files = _weight_files(directory, what)
+    for file in files:
+        try:
+            with safe_open(file, framework="pt"):
+                pass
+        except (OSError, SafetensorError) as error:
+            raise ValueError(
+                f"{what}: {file} is no whole safetensors file ({error}): fetch it again"
+            ) from None
+    if files:
         return
     pickles = sorted(directory.glob("pytorch_model*.bin"))
     if not pickles:
@@ -107,6 +119,21 @@ def check_weights(directory: Path, what: str = "backbone.source") -> None:
         f'convert it once: AutoModel.from_pretrained("{directory}").save_pretrained("NEW_DIR"), '
         "then pass NEW_DIR (and copy the tokenizer's files)"
     )
+
+
+def _weight_files(directory: Path, what: str) -> list[Path]:
+    """The files transformers would read: one, or those its index names."""
+    whole, index = directory / "model.safetensors", directory / "model.safetensors.index.json"
+    if whole.is_file() or not index.is_file():
+        return [whole] * whole.is_file()
+    try:
+        names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise ValueError(f"{what}: {index} is no index of weights: fetch it again") from None
+    for name in names:
+        if Path(name).name != name or not name.endswith(".safetensors"):
+            raise ValueError(f"{what}: {index} names {name!r}, no safetensors file beside it")
+    return [directory / name for name in names]
 
 
 def _is_usable(directory: Path, what: str) -> bool:

@@ -22,14 +22,19 @@ def load_tokenizer(directory: Path) -> PreTrainedTokenizerFast:
     or scored, so which token it is has no effect.
 
     Raises:
-        ValueError: the directory has none, or only a slow one, which knows no character offsets.
+        ValueError: the directory has none, a damaged one, one that needs code of its own, or only
+            a slow one, which knows no character offsets.
     """
     if not has_tokenizer(directory):
         raise ValueError(f"{directory} holds no tokenizer: set backbone.tokenizer")
-    with quiet_transformers():
-        tokenizer = AutoTokenizer.from_pretrained(
-            directory, trust_remote_code=False, local_files_only=True
-        )
+    try:
+        with quiet_transformers():
+            tokenizer = AutoTokenizer.from_pretrained(
+                directory, trust_remote_code=False, local_files_only=True
+            )
+    except Exception as error:  # whatever the files' content makes of the reader
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise ValueError(f"{directory}: its tokenizer cannot be read: {reason}") from error
     if not getattr(tokenizer, "is_fast", False):
         raise ValueError(f"{directory}: {type(tokenizer).__name__} is no fast tokenizer")
     return with_padding(tokenizer)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import shutil
@@ -13,6 +14,9 @@ from lightning.pytorch.utilities import rank_zero_info
 from safetensors import SafetensorError
 
 from lit_llm.durable import flush_tree
+
+FACTS = "best.json"
+"""Beside the model's files: which metric, value, step and epoch it was saved at."""
 
 
 def epochs_made(trainer: Trainer) -> float:
@@ -56,6 +60,11 @@ class BestModel(Callback):
         aside = target.with_name(f".{self.dirname}.old")
         if trainer.is_global_zero and aside.exists() and not target.exists():
             os.replace(aside, target)
+        facts = target / FACTS
+        on_disk = json.loads(facts.read_text()) if self.best and facts.exists() else {}
+        on_disk = trainer.strategy.broadcast(on_disk)
+        if on_disk.get("step", 0) > self.best.get("step", 0) and on_disk["monitor"] != "last":
+            self.best = on_disk  # saved after the checkpoint that the run goes on from
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Compare and save.
@@ -112,6 +121,7 @@ class BestModel(Callback):
             shutil.rmtree(leftover, ignore_errors=True)
         try:
             pl_module.save(staging)
+            (staging / FACTS).write_text(json.dumps(self.best))
             flush_tree(staging)
             if target.exists():
                 os.replace(target, old)

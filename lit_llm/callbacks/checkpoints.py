@@ -11,9 +11,10 @@ import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.callbacks.early_stopping import EarlyStopping, EarlyStoppingReason
+from lightning.pytorch.strategies import DeepSpeedStrategy, FSDPStrategy, ModelParallelStrategy
 from lightning.pytorch.utilities import rank_zero_info
 
-from lit_llm.checkpoint_io import VerifiedCheckpointIO, checkpoints
+from lit_llm.checkpoint_io import VerifiedCheckpointIO, checkpoints, step_of
 from lit_llm.random_state import random_state, restore_random_state
 from lit_llm.signals import Interrupted, StopSignals, leave_signals_alone
 
@@ -28,12 +29,14 @@ class Checkpoints(Checkpoint):
 
     SIGTERM, SIGINT and SIGUSR1 to any rank stop all of them after the current step, or before the
     next batch of a validation, with a checkpoint: ``Interrupted`` is raised. A validation that was
-    cut short is then run anew.
+    cut short is then run anew. Nothing of the directory's checkpoints is removed before the run
+    has written one of its own.
 
     Args:
         every_n_steps: steps between checkpoints; None for none by step.
         every_n_minutes: minutes between checkpoints; None for none by time.
-        keep: how many of the newest are kept; None for all.
+        keep: how many of the newest are kept; None for all. Those of steps that this run has yet
+            to make are removed: they are broken, or another run's.
         dirname: where, inside the trainer's ``default_root_dir``.
     """
 
@@ -51,7 +54,8 @@ class Checkpoints(Checkpoint):
         self.keep, self.dirname = keep, dirname
         self.signals = StopSignals()
         self._io = VerifiedCheckpointIO()
-        self._saved_step, self._saved_at = -1, 0.0
+        self._saved_step, self._first_step, self._saved_at = -1, 0, 0.0
+        self._written: set[int] = set()
         self._random_states: list[dict[str, Any]] = []
         self._first_batch = True
 
@@ -75,6 +79,12 @@ class Checkpoints(Checkpoint):
         """Hand the signals back."""
         self.signals.restore()
 
+    def on_exception(
+        self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
+    ) -> None:
+        """Hand the signals back; Lightning calls no ``teardown`` then."""
+        self.signals.restore()
+
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Put right what Lightning leaves undone after a resume."""
         loop = trainer.fit_loop.epoch_loop
@@ -83,7 +93,9 @@ class Checkpoints(Checkpoint):
             # runs, or skips, the validation that belongs to the checkpoint's step.
             again = loop._should_check_val_fx(trainer.fit_loop._data_fetcher)  # type: ignore[arg-type]
             loop._batches_that_stepped = trainer.global_step - int(again)
+        if self._random_states:  # resumed
             trainer.should_stop = early_stop(trainer) is not None
+        self._first_step, self._written = trainer.global_step, set()
         self._saved_step, self._saved_at = trainer.global_step, time.monotonic()
         self._first_batch = True
 
@@ -104,8 +116,7 @@ class Checkpoints(Checkpoint):
         minutes = (time.monotonic() - self._saved_at) / 60
         if self.every_n_minutes is not None and minutes >= self.every_n_minutes:
             pl_module.requests.add("save")
-        if self.signals.received:
-            pl_module.requests.add(self.signals.received)
+        self._ask(pl_module)
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Do not begin a validation when asked to stop."""
@@ -122,14 +133,16 @@ class Checkpoints(Checkpoint):
     ) -> None:
         """Do not finish a validation when asked to stop."""
         if trainer.state.fn == "fit" and not trainer.sanity_checking:
-            if self.signals.received:
-                pl_module.requests.add(self.signals.received)
+            self._ask(pl_module)
             pl_module.agree()
             self._stop_if_asked(trainer, pl_module)
 
-    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: Any) -> None:
         """After the last step of an epoch, or of the run."""
-        self._finish_step(trainer, pl_module, due=True)
+        self._ask(pl_module)
+        pl_module.agree()
+        if not self._within_a_window(trainer):  # where ``max_time`` may end a run
+            self._finish_step(trainer, pl_module, due=True)
 
     def on_save_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
@@ -163,11 +176,25 @@ class Checkpoints(Checkpoint):
             self._save(trainer)
         self._stop_if_asked(trainer, pl_module)
 
+    def _ask(self, pl_module: Any) -> None:
+        if self.signals.received:
+            pl_module.requests.add(self.signals.received)
+
+    def _within_a_window(self, trainer: Trainer) -> bool:
+        return trainer.fit_loop._should_accumulate()
+
     def _stop_if_asked(self, trainer: Trainer, pl_module: Any) -> None:
+        """Stop, unless a run could not go on from here: then the validation is finished first.
+
+        That is so within an accumulation window, and after the last step of all, where a resumed
+        run has nothing left to train and would leave out the rest of the validation.
+        """
         name = next((name for name in StopSignals.NAMES if name in pl_module.agreed), None)
-        if name is None:
+        limit = trainer.fit_loop.max_steps
+        over = limit != -1 and trainer.global_step >= limit
+        if name is None or (trainer.validating and (over or self._within_a_window(trainer))):
             return
-        if self._saved_step != trainer.global_step and _resumes_here(trainer):
+        if self._saved_step != trainer.global_step:
             self._save(trainer)
         raise Interrupted(name, f"stopped by {name} after step {trainer.global_step}")
 
@@ -182,10 +209,21 @@ class Checkpoints(Checkpoint):
         if failure:
             raise OSError(f"{failure}; the checkpoints before it are untouched")
         self._saved_step, self._saved_at = step, time.monotonic()
-        if trainer.is_global_zero and self.keep is not None:
-            for old in checkpoints(directory)[self.keep :]:
-                self._io.remove_checkpoint(old)
+        self._written.add(step)
+        if trainer.is_global_zero:
+            self._retain(directory)
         rank_zero_info(f"step {step}: checkpoint written")
+
+    def _retain(self, directory: Path) -> None:
+        """Remove what is beyond ``keep``, and what claims a step that was not made yet."""
+        own: list[Path] = []
+        foreign: list[Path] = []
+        for path in checkpoints(directory):
+            ours = step_of(path) <= self._first_step or step_of(path) in self._written
+            (own if ours else foreign).append(path)
+        beyond = own[self.keep :] if self.keep is not None else []
+        for path in foreign + beyond:
+            self._io.remove_checkpoint(path)
 
 
 def early_stop(trainer: Trainer) -> EarlyStopping | None:
@@ -196,25 +234,12 @@ def early_stop(trainer: Trainer) -> EarlyStopping | None:
 
 
 def _refuse_pieces(trainer: Trainer) -> None:
-    strategy: Any = trainer.strategy
-    in_pieces = getattr(strategy, "_state_dict_type", "full") == "sharded"
-    if in_pieces or getattr(strategy, "_save_distributed_checkpoint", False):
+    """Raises ValueError for strategies that hold each parameter in pieces."""
+    if isinstance(trainer.strategy, FSDPStrategy | ModelParallelStrategy | DeepSpeedStrategy):
         raise ValueError(
-            f"{type(strategy).__name__} writes each rank's piece of a checkpoint by itself, which "
-            "cannot be checked: give it state_dict_type: full (FSDPStrategy) or "
-            "save_distributed_checkpoint: false (ModelParallelStrategy)"
+            f"trainer.strategy: {type(trainer.strategy).__name__} holds parameters in pieces and "
+            "reads checkpoints in its own way, which cannot be checked yet: use ddp, or auto"
         )
-
-
-def _resumes_here(trainer: Trainer) -> bool:
-    """Whether a run can go on from this very moment of a validation.
-
-    Not within an accumulation window; and not after the last step of all, where a resumed run has
-    nothing left to train and would leave the rest of the validation out.
-    """
-    loop = trainer.fit_loop
-    over = loop.max_steps != -1 and trainer.global_step >= loop.max_steps
-    return not (trainer.validating and (over or loop._should_accumulate()))
 
 
 def _count_between_steps(trainer: Trainer, checkpoint: dict[str, Any]) -> None:

@@ -16,6 +16,8 @@ import numpy as np
 import pyarrow as pa
 from filelock import FileLock
 
+from lit_llm.durable import flush, flush_tree
+
 CACHE_VERSION = 1
 """Raise by hand when the same inputs must give other items."""
 
@@ -69,23 +71,14 @@ def build_once(directory: Path, build: Callable[[Path], None]) -> Path:
         staging = Path(tempfile.mkdtemp(prefix=f".{directory.name}-", dir=directory.parent))
         try:
             build(staging)
-            for path in [*staging.rglob("*"), staging]:
-                _flush(path)
+            flush_tree(staging)
             staging.chmod(0o755)
             os.replace(staging, directory)
-            _flush(directory.parent)
+            flush(directory.parent)
         except BaseException:
             shutil.rmtree(staging, ignore_errors=True)
             raise
     return directory
-
-
-def _flush(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def write_table(path: Path, rows: Iterable[Mapping[str, Any]]) -> int:

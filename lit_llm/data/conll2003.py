@@ -21,8 +21,8 @@ class CoNLL2003(TaggedDataModule):
 
     Args:
         path: a directory with ``eng.train``, ``eng.testa`` and ``eng.testb``, or with any
-            train / dev / test column files or tables (parquet, JSONL), a mapping from split to
-            file, or a hub id. Tables have the columns ``tokens`` and ``ner_tags``.
+            train / dev / test column files or tables (parquet, JSONL), an archive of it, a mapping
+            from split to file, or a hub id. Tables have the columns ``tokens`` and ``ner_tags``.
         tag_column: of column files, from 0; negative counts from the end.
         word_column: of column files.
         scheme: how entities are tagged: ``iob1``, ``iob2``, ``bioes``, or ``auto`` to find out.
@@ -59,7 +59,7 @@ class CoNLL2003(TaggedDataModule):
 
     @cached_property
     def _sources(self) -> dict[str, Path | HubSplit]:
-        return split_sources(self.path)
+        return split_sources(self.path, self.cache_dir)
 
     @cached_property
     def _splits(self) -> dict[str, list[dict[str, Any]]]:

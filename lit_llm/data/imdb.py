@@ -7,6 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from lit_llm.data.archives import unpacked
 from lit_llm.data.cache import file_hash, fingerprint
 from lit_llm.data.data_module import BatchConfig, Split
 from lit_llm.data.sources import source_hash, split_sources
@@ -32,7 +33,8 @@ class IMDB(TextDataModule):
 
     Args:
         path: the ``aclImdb`` directory, a directory with ``train.parquet`` and ``test.parquet``
-            (columns ``text`` and ``label``, rows in the order of the ids), or a hub id.
+            (columns ``text`` and ``label``, rows in the order of the ids), an archive of either
+            such as ``aclImdb_v1.tar.gz``, or a hub id.
         truncation: what is read of a review longer than ``max_length``.
         max_length: tokens of the longest item, special tokens included.
         batches: how examples are laid out in batches.
@@ -74,8 +76,12 @@ class IMDB(TextDataModule):
         return self._source
 
     @cached_property
+    def _root(self) -> Path:
+        return unpacked(Path(self.path), self.cache_dir)
+
+    @cached_property
     def _source(self) -> Any:
-        root = Path(self.path)
+        root = self._root
         if not _is_tree(root):
             return {split: source_hash(source) for split, source in self._tables.items()}
         files = sorted(root.glob("t*/???/*.txt"))
@@ -84,7 +90,7 @@ class IMDB(TextDataModule):
     @cached_property
     def _tables(self) -> Mapping[str, Path | HubSplit]:
         try:
-            return split_sources(self.path, required=("train", "test"))
+            return split_sources(self.path, self.cache_dir, required=("train", "test"))
         except ValueError as error:
             raise ValueError(
                 f"{self.path} is not IMDB: it has no train/neg (the aclImdb directory), and as a "
@@ -93,7 +99,7 @@ class IMDB(TextDataModule):
 
     @cached_property
     def _reviews(self) -> dict[str, list[dict[str, Any]]]:
-        root = Path(self.path)
+        root = self._root
         if _is_tree(root):
             reviews = {split: _read_tree(root / split) for split in ("train", "test")}
         else:

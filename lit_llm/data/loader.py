@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any, Protocol
@@ -134,10 +135,17 @@ class PackedLoader:
             num_workers=self.num_workers,
             pin_memory=self.pin_memory,
             generator=torch.Generator().manual_seed(start),
+            worker_init_fn=_leave_signals_to_the_run,
         )
         for batch in loader:
             self._position += 1
             yield batch
+
+
+def _leave_signals_to_the_run(worker: int) -> None:
+    """Sent to a whole process group, a signal is for the run, which still wants its batches."""
+    for name in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1):
+        signal.signal(name, signal.SIG_IGN)
 
 
 class _Batches(Dataset[PackedBatch]):

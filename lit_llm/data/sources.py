@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from lit_llm.data.archives import is_archive, unpacked
 from lit_llm.data.cache import file_hash
 from lit_llm.data.splits import HubSplit, find_splits
 
@@ -12,10 +13,15 @@ _NAMES = {"train": "train", "dev": "val", "test": "test"}
 
 
 def split_sources(
-    path: str | Mapping[str, str], required: Sequence[str] = ("train",)
+    path: str | Mapping[str, str], cache_dir: Path, required: Sequence[str] = ("train",)
 ) -> dict[str, Path | HubSplit]:
-    """The source of ``train``, ``val`` and ``test``, as many as there are (``find_splits``)."""
-    return {_NAMES[name]: found for name, found in find_splits(path, required).items()}
+    """The source of ``train``, ``val`` and ``test``, as many as there are (``find_splits``).
+
+    An archive is unpacked below ``cache_dir`` (``unpacked``), and stands for its directory.
+    """
+    is_file = isinstance(path, str) and is_archive(Path(path))
+    found = find_splits(unpacked(Path(str(path)), cache_dir) if is_file else path, required)
+    return {_NAMES[name]: source for name, source in found.items()}
 
 
 def source_hash(source: Path | HubSplit) -> str:
@@ -37,4 +43,4 @@ def is_table(source: Path | HubSplit) -> bool:
 
 
 Paths = str | dict[str, str]
-"""A directory, a hub id, or a file for each of train, dev and test."""
+"""A directory, an archive of one, a hub id, or a file for each of train, dev and test."""

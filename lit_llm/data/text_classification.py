@@ -19,7 +19,8 @@ class TextClassification(TextDataModule):
     """A column of texts and a column of labels.
 
     Args:
-        path: a directory with train / dev / test tables, a mapping from split to file, or a hub id.
+        path: a directory with train / dev / test tables, an archive of it, a mapping from split to
+            file, or a hub id.
         text_column: the texts.
         label_column: the labels: strings or class indices, lists of them for several labels, or
             numbers for regression.
@@ -53,7 +54,7 @@ class TextClassification(TextDataModule):
 
     @cached_property
     def _sources(self) -> dict[str, Path | HubSplit]:
-        return split_sources(self.path)
+        return split_sources(self.path, self.cache_dir)
 
     def read(self, split: Split) -> Iterable[Mapping[str, Any]]:
         """The split's texts, in file order."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from typing import Any, Literal
 
@@ -16,6 +17,7 @@ from tokenizers import (
 )
 from transformers import PreTrainedTokenizerFast
 
+_CHARACTERS = 1000  # as many as the library keeps unless told otherwise
 TokenizerKind = Literal["wordpiece", "byte_level_bpe"]
 
 
@@ -41,15 +43,24 @@ def train_tokenizer(
 
 
 def _wordpiece(texts: Iterable[str], vocab_size: int) -> PreTrainedTokenizerFast:
+    """The same vocabulary for the same texts, which the library's trainer alone does not give.
+
+    It numbers a text's characters in the order of a hash table, and ties between pairs are broken
+    by those numbers. So they are handed to it in sorted order, as if they were special tokens.
+    """
     special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
-    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=False, strip_accents=False)
-    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    tokenizer.decoder = decoders.WordPiece()
+    texts = list(texts)
+    learner = _bert_tokenizer(models.WordPiece(unk_token="[UNK]"))
+    alphabet, pieces = _alphabet(learner, texts)
     trainer = trainers.WordPieceTrainer(
-        vocab_size=vocab_size, special_tokens=special, show_progress=False
+        vocab_size=vocab_size,
+        special_tokens=[*special, *pieces],
+        initial_alphabet=alphabet,
+        limit_alphabet=len(alphabet),
+        show_progress=False,
     )
-    _train(tokenizer, texts, trainer)
+    _train(learner, texts, trainer)
+    tokenizer = _bert_tokenizer(models.WordPiece(learner.get_vocab(), unk_token="[UNK]"))
     tokenizer.post_processor = processors.TemplateProcessing(
         single="[CLS] $A [SEP]",
         pair="[CLS] $A [SEP] $B:1 [SEP]:1",
@@ -63,6 +74,35 @@ def _wordpiece(texts: Iterable[str], vocab_size: int) -> PreTrainedTokenizerFast
         sep_token="[SEP]",
         mask_token="[MASK]",
     )
+
+
+def _bert_tokenizer(model: models.WordPiece) -> Tokenizer:
+    tokenizer = Tokenizer(model)
+    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=False, strip_accents=False)
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.decoder = decoders.WordPiece()
+    return tokenizer
+
+
+def _alphabet(tokenizer: Tokenizer, texts: Iterable[str]) -> tuple[list[str], list[str]]:
+    """The most frequent characters, sorted, and the pieces of one character they make."""
+    words = Counter(
+        word
+        for text in texts
+        for word, _ in tokenizer.pre_tokenizer.pre_tokenize_str(
+            tokenizer.normalizer.normalize_str(text)
+        )
+    )
+    counts: Counter[str] = Counter()
+    for word, count in words.items():
+        for character in word:
+            counts[character] += count
+    ranked = sorted(counts, key=lambda character: (-counts[character], character))
+    kept = sorted(ranked[:_CHARACTERS])
+    first = {word[0] for word in words}
+    later = {character for word in words for character in word[1:]}
+    pieces = [c for c in kept if c in first] + [f"##{c}" for c in kept if c in later]
+    return kept, pieces
 
 
 def _byte_level_bpe(texts: Iterable[str], vocab_size: int) -> PreTrainedTokenizerFast:

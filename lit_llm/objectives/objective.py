@@ -10,15 +10,23 @@ from typing import Any, ClassVar
 import torch
 from lightning.pytorch import LightningModule
 from torch import Tensor, nn
+from torch.optim.lr_scheduler import LambdaLR
 
 from lit_llm.backbone.backbone import Backbone
 from lit_llm.batch import PackedBatch
 from lit_llm.objectives.evaluation import PredictionCollector, Predictions
 from lit_llm.objectives.identity import identity, refuse_other_run
-from lit_llm.optim import OptimizerConfig, build_optimizer, build_schedule, parameter_groups
+from lit_llm.optim import (
+    OptimizerConfig,
+    build_optimizer,
+    build_schedule,
+    parameter_groups,
+    set_rates,
+)
 from lit_llm.schedules import ScheduleConfig
+from lit_llm.signals import StopSignals
 
-REQUESTS = ("save", "SIGTERM", "SIGINT", "SIGUSR1")
+REQUESTS = ("save", *StopSignals.NAMES)
 """What a rank can ask of all ranks; it travels with the loss, at no collective of its own."""
 
 
@@ -143,6 +151,10 @@ class Objective(LightningModule):
         # ``estimated_stepping_batches`` makes Lightning set up the loader before it has read the
         # checkpoint, and then it passes over the loader's state.
         self.trainer.fit_loop._load_combined_loader_states()
+        # A resumed run may be longer than it was: its first rate is the new schedule's too.
+        for config in self.trainer.lr_scheduler_configs:
+            if isinstance(config.scheduler, LambdaLR):
+                set_rates(config.scheduler)
 
     def training_step(self, batch: PackedBatch, batch_idx: int) -> Tensor:
         """The local sum of losses; the division waits until the window's count is known."""
@@ -190,6 +202,10 @@ class Objective(LightningModule):
 
         Every rank must call this as often as the others.
         """
+        if sums is None and self.trainer.world_size == 1:
+            self.agreed = frozenset(self.requests)
+            self.requests.clear()
+            return []
         asked = [float(name in self.requests) for name in REQUESTS]
         self.requests.clear()
         votes = torch.tensor(asked, dtype=torch.float64, device=self.device)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 from huggingface_hub import constants
-from transformers import AutoModelForTokenClassification
+from transformers import AutoModel, AutoModelForTokenClassification
 
 from lit_llm.backbone.backbone import Backbone
 from lit_llm.backbone.source import Source, resolve_source
@@ -112,6 +112,24 @@ def test_pickle_is_refused_and_says_how_to_convert(source, tmp_path):
         Backbone(str(directory)).build()
     torch.save({}, directory / "pytorch_model.bin")
     with pytest.raises(ValueError, match=r"is a pickle.*save_pretrained"):
+        Backbone(str(directory)).build()
+
+
+def test_weights_in_parts_are_read_and_a_missing_part_is_named(source, tmp_path):
+    directory = tmp_path / "parts"
+    shutil.copytree(source("bert"), directory)
+    model = AutoModel.from_pretrained(directory)
+    (directory / "model.safetensors").unlink()
+    model.save_pretrained(directory, max_shard_size="2KB")
+    parts = sorted(directory.glob("model-*.safetensors"))
+    assert len(parts) > 1
+    backbone = Backbone(str(directory))
+    backbone.build()
+    torch.testing.assert_close(
+        backbone.model.get_input_embeddings().weight, model.get_input_embeddings().weight
+    )
+    parts[0].unlink()
+    with pytest.raises(ValueError, match=f"{parts[0].name} is no whole safetensors file"):
         Backbone(str(directory)).build()
 
 

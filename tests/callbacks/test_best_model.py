@@ -99,3 +99,15 @@ def test_last_model_is_kept_without_a_development_set(tmp_path):
 def test_metric_that_was_not_logged_is_refused(tmp_path):
     with pytest.raises(ValueError, match=r"monitors 'val/f1', which is not among \['val/loss'\]"):
         BestModel().on_validation_end(trainer_with(tmp_path, **{"val/loss": 1.0}), Module())
+
+
+def test_best_that_was_saved_after_the_checkpoint_is_known_for_what_it_is(tmp_path):
+    callback, module = BestModel(), Module()
+    callback.on_validation_end(trainer_with(tmp_path, **{"val/f1": 0.5}), module)
+    again = BestModel()
+    again.load_state_dict({"monitor": "val/f1", "value": 0.2, "step": 3, "epoch": 0.6})
+    again.on_fit_start(trainer_with(tmp_path), module)
+    assert again.best == {"monitor": "val/f1", "value": 0.5, "step": 7, "epoch": 1.4}
+    fresh = BestModel()
+    fresh.on_fit_start(trainer_with(tmp_path), module)
+    assert fresh.best == {}

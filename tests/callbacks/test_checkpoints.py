@@ -5,16 +5,19 @@ The whole matrix of settings is part of ``pytest -m faults``.
 
 import csv
 import shutil
+from types import SimpleNamespace
 
 import pytest
 import torch
+from lightning.pytorch import Callback
 from lightning.pytorch.callbacks import EarlyStopping, LearningRateMonitor
+from lightning.pytorch.strategies import FSDPStrategy, ModelParallelStrategy
 from transformers import AutoModelForTokenClassification
 
 from lit_llm.backbone.backbone import Backbone
 from lit_llm.callbacks.best_model import BestModel, epochs_made
 from lit_llm.callbacks.checkpoints import Checkpoints
-from lit_llm.checkpoint_io import checkpoints, step_of
+from lit_llm.checkpoint_io import STATE, checkpoints, step_of
 from lit_llm.data.data_module import BatchConfig
 from lit_llm.loggers import MetricsCSV
 from lit_llm.objectives.token_classification import TokenClassification
@@ -30,7 +33,17 @@ def source(tmp_path_factory):
     return save_tiny(directory, AutoModelForTokenClassification, TAGS, **dropout)
 
 
-def train(directory, source, resume=None, workers=0, dev=True, mode=None, extra=(), **settings):
+def train(
+    directory,
+    source,
+    resume=None,
+    workers=0,
+    dev=True,
+    mode=None,
+    extra=(),
+    saving=None,
+    **settings,
+):
     """Three epochs of four batches with dropout; all that a run is made of, when it is over."""
     torch.manual_seed(1)
     batches = BatchConfig(**(mode or {"examples_per_batch": 2}), num_workers=workers, seed=3)
@@ -54,7 +67,7 @@ def train(directory, source, resume=None, workers=0, dev=True, mode=None, extra=
         callbacks=[
             keeper,
             LearningRateMonitor("step"),
-            Checkpoints(every_n_steps=1, keep=None),
+            Checkpoints(**saving),
             *extra,
         ],
     )
@@ -151,14 +164,49 @@ def test_every_step_of_accumulated_batches_validated_in_between(tmp_path, source
     assert assert_resumes_from_everywhere(tmp_path, source, **settings) == 4
 
 
-def test_early_stopping_stays_stopped(tmp_path, source):
+@pytest.mark.parametrize(("settings", "steps"), [({"val_check_interval": 2}, 6), ({}, 12)])
+def test_early_stopping_stays_stopped(tmp_path, source, settings, steps):
     def stopper():
         return EarlyStopping("val/loss", patience=2, min_delta=100.0)
 
-    whole = train(tmp_path / "whole", source, extra=[stopper()], val_check_interval=2)
-    assert whole["steps"] == 6
-    for path in checkpoints(tmp_path / "whole" / "checkpoints"):
+    settings = {**settings, "max_epochs": 5}
+    whole = train(tmp_path / "whole", source, extra=[stopper()], **settings)
+    assert whole["steps"] == steps
+    for path in checkpoints(tmp_path / "whole" / "checkpoints")[:5]:
         shutil.copy(tmp_path / "whole" / "metrics.csv", tmp_path / "metrics.csv")
-        extra = [stopper()]
-        again = train(tmp_path, source, resume=path, extra=extra, val_check_interval=2)
+        again = train(tmp_path, source, resume=path, extra=[stopper()], **settings)
         assert_same(again, whole)
+
+
+def names(directory):
+    return sorted(path.name for path in (directory / "checkpoints").iterdir())
+
+
+def test_what_was_just_written_is_never_removed(tmp_path, source):
+    train(tmp_path, source, saving={"every_n_steps": 2, "keep": 3})
+    assert names(tmp_path) == ["step-10", "step-12", "step-8"]
+    flip = tmp_path / "checkpoints" / "step-12" / STATE
+    flip.write_bytes(b"")
+    resume = tmp_path / "checkpoints" / "step-10"
+    train(tmp_path, source, resume=resume, saving={"every_n_steps": 1, "keep": 1}, max_steps=11)
+    assert names(tmp_path) == ["step-11"]
+    train(tmp_path, source, saving={"every_n_steps": 4, "keep": 9})  # another run, from the start
+    assert names(tmp_path) == ["step-12", "step-4", "step-8"]
+
+
+def test_nothing_is_saved_within_a_window(tmp_path, source):
+    class Stops(Callback):
+        """As ``max_time`` does: after any batch."""
+
+        def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+            trainer.should_stop = batch_idx == 2
+
+    train(tmp_path, source, extra=[Stops()], accumulate_grad_batches=2)
+    assert names(tmp_path) == ["step-1"]
+
+
+@pytest.mark.parametrize("strategy", [ModelParallelStrategy(), FSDPStrategy()])
+def test_strategies_that_hold_pieces_are_refused(strategy):
+    trainer = SimpleNamespace(strategy=strategy)
+    with pytest.raises(ValueError, match=f"{type(strategy).__name__} holds parameters in pieces"):
+        Checkpoints().setup(trainer, None, "fit")

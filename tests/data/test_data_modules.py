@@ -34,6 +34,7 @@ DATA = Path(os.environ.get("LIT_LLM_DATA", Path(__file__).parents[3] / "shared/d
 def attach(data, texts=("Ann sees Bonn", "Bob sleeps"), max_positions=64, causal=False, world=1):
     """What a trainer with a model would give the data module."""
     backbone = SimpleNamespace(
+        tokenizer_state=dict,
         tokenizer=train_tokenizer(texts, "wordpiece", 120),
         tokenizer_to_train=None,
         max_positions=max_positions,

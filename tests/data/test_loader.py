@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import itertools
+import multiprocessing
+import os
+import signal
 import warnings
 from pathlib import Path
 from typing import Any
@@ -247,3 +250,13 @@ def test_lightning_saves_the_plain_state(tmp_path: Path) -> None:
     checkpoint = torch.load(tmp_path / "step10.ckpt", weights_only=True)
     state = checkpoint["loops"]["fit_loop"]["state_dict"]["combined_loader"]
     assert state == [{"epoch": 1, "position": 2}]
+
+
+def test_workers_leave_signals_to_the_run() -> None:
+    batches = iter(loader(EXAMPLES, workers=2))
+    next(batches), next(batches)  # one of each worker
+    for worker in multiprocessing.active_children():
+        assert worker.pid is not None
+        for name in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1):
+            os.kill(worker.pid, name)
+    assert len(list(batches)) == len(loader(EXAMPLES)) - 2

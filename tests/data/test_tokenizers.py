@@ -28,3 +28,10 @@ def test_unknown_kind_and_missing_text_are_refused():
         train_tokenizer(TEXTS, "unigram")
     with pytest.raises(ValueError, match="no text"):
         train_tokenizer([], "wordpiece", 60)
+
+
+@pytest.mark.parametrize("kind", ["wordpiece", "byte_level_bpe"])
+def test_the_same_texts_give_the_same_vocabulary(kind):
+    texts = [f"{a}{b} {b}{c}{a}" for a in "xyzäß" for b in "abcde" for c in "klmno王"]
+    first, *others = (train_tokenizer(texts, kind, 80).get_vocab() for _ in range(4))
+    assert all(other == first for other in others)

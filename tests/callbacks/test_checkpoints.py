@@ -33,6 +33,9 @@ def source(tmp_path_factory):
     return save_tiny(directory, AutoModelForTokenClassification, TAGS, **dropout)
 
 
+EVERY_STEP = {"every_n_steps": 1, "keep": None}
+
+
 def train(
     directory,
     source,
@@ -41,7 +44,7 @@ def train(
     dev=True,
     mode=None,
     extra=(),
-    saving=None,
+    saving=EVERY_STEP,
     **settings,
 ):
     """Three epochs of four batches with dropout; all that a run is made of, when it is over."""

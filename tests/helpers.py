@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 from lightning.pytorch import Callback, LightningDataModule, Trainer
 from lightning.pytorch.loggers.logger import Logger, rank_zero_experiment
@@ -225,3 +226,15 @@ def by_transformers_names(named, base: str) -> dict[str, torch.Tensor]:
         name.replace("backbone.model.", f"{base}.").replace("head.task_model.", ""): value
         for name, value in named.items()
     }
+
+
+def assert_first_step(model, data, expected, base, directory, max_norm) -> None:
+    """One optimizer step: loss, gradients and weights are those of ``references.fine_tuning``."""
+    recorder, gradients = Recorder(), Gradients()
+    settings = {"logger": recorder, "callbacks": [gradients], "gradient_clip_val": max_norm}
+    quick_trainer(directory, max_steps=1, **settings).fit(model, data)
+    loss, *tensors = expected
+    assert recorder.values("train/loss") == pytest.approx([loss], rel=1e-5)
+    found = (gradients.last, parameters_of(model))
+    for ours, theirs in zip(found, tensors, strict=True):
+        torch.testing.assert_close(by_transformers_names(ours, base), theirs)

@@ -11,11 +11,8 @@ from tests.helpers import (
     CONSTANT,
     STEADY,
     TAGS,
-    Gradients,
-    Recorder,
     Sentences,
-    by_transformers_names,
-    parameters_of,
+    assert_first_step,
     quick_trainer,
     save_tiny,
     sentences,
@@ -71,16 +68,7 @@ def test_one_step_equals_plain_transformers(source, tmp_path, model_type, base, 
 
     data = Sentences(train=EXAMPLES, batches=BatchConfig(examples_per_batch=len(EXAMPLES)))
     data.label_names = TAGS
-    recorder, gradients = Recorder(), Gradients()
-    clipping = {"gradient_clip_val": max_norm}
-    quick_trainer(tmp_path, max_steps=1, logger=recorder, callbacks=[gradients], **clipping).fit(
-        model, data
-    )
-
-    assert recorder.values("train/loss") == pytest.approx([expected[0]], rel=1e-5)
-    found = (gradients.last, parameters_of(model))
-    for ours, theirs in zip(found, expected[1:], strict=True):
-        torch.testing.assert_close(by_transformers_names(ours, base), theirs)
+    assert_first_step(model, data, expected, base, tmp_path, max_norm)
 
 
 def test_evaluation_equals_plain_transformers(source, tmp_path):

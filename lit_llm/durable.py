@@ -26,3 +26,13 @@ def flush_tree(directory: Path) -> None:
         return
     for path in paths:
         flush(path)
+
+
+def replace_text(path: Path, text: str) -> None:
+    """Write a file beside its place, flush it, and rename it there; line ends stay as they are."""
+    staging = path.with_name(f".{path.name}.new")
+    with staging.open("w", encoding="utf-8", newline="") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(staging, path)

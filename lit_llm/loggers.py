@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import os
 import uuid
 from collections.abc import Mapping
@@ -13,6 +14,7 @@ from typing import Any
 from lightning.pytorch.loggers import Logger, WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
 
+from lit_llm.durable import replace_text
 from lit_llm.ranks import is_first_process
 from lit_llm.secrets import redacted
 
@@ -97,14 +99,11 @@ class MetricsCSV(Logger):
         self.save()
 
     def _rewrite(self) -> None:
-        staging = self.path.with_name(f".{self.path.name}.new")
-        with staging.open("w", newline="") as file:
-            writer = csv.DictWriter(file, self._columns)
-            writer.writeheader()
-            writer.writerows(self._rows[key] for key in sorted(self._rows))
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(staging, self.path)
+        text = io.StringIO(newline="")
+        writer = csv.DictWriter(text, self._columns)
+        writer.writeheader()
+        writer.writerows(self._rows[key] for key in sorted(self._rows))
+        replace_text(self.path, text.getvalue())
         self._on_disk = set(self._rows)
         self._new_columns = False
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from lit_llm.durable import replace_text
 from lit_llm.secrets import redact, redact_yaml, redacted
 
 RESULTS_SCHEMA = 1
@@ -70,7 +70,7 @@ def write_text(path: Path, text: str) -> None:
 
     A setting that is a secret has to be given again to resume: ``config.yaml`` does not hold it.
     """
-    _replace(path, redact_yaml(text) if path.suffix == ".yaml" else redact(text))
+    replace_text(path, redact_yaml(text) if path.suffix == ".yaml" else redact(text))
 
 
 def write_json(path: Path, data: Any) -> None:
@@ -82,16 +82,7 @@ def write_json(path: Path, data: Any) -> None:
 def write_records(path: Path, records: Iterable[Mapping[str, Any]]) -> None:
     """Write one JSON object a line; as it is, for these are the user's texts and labels."""
     lines = (json.dumps(_finite(dict(record)), ensure_ascii=False) for record in records)
-    _replace(path, "".join(f"{line}\n" for line in lines))
-
-
-def _replace(path: Path, text: str) -> None:
-    staging = path.with_name(f".{path.name}.new")
-    with staging.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(staging, path)
+    replace_text(path, "".join(f"{line}\n" for line in lines))
 
 
 def write_results(

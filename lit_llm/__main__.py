@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
+from importlib import import_module
+
+from lit_llm.signals_of_parent import end_with_parent
 
 HELP = """\
 usage: lit-llm COMMAND ...
@@ -16,15 +20,26 @@ commands:
                lit-llm fit --resume DIR            go on with an interrupted run
   validate   score a run's best model on the development set    lit-llm validate --run DIR
   test       score a run's best model on the test set           lit-llm test --run DIR
+  run        run a study: many stages, variants, seeds       lit-llm run STUDY.yaml --jobs 2
+  table      print a study's table                           lit-llm table STUDY.yaml
   predict    label text                       lit-llm predict --run DIR --text "Bonn is quiet."
 
 lit-llm COMMAND --help says more. Every setting of a run can be given as a flag
 (--model.optimizer.lr 3e-5); settings in files are given with --config, later ones win.
 """
 
+TRAINER_COMMANDS = ("fit", "validate", "test")
+OWN_PARSERS = {
+    "run": "lit_llm.run_command",
+    "table": "lit_llm.table_command",
+    "predict": "lit_llm.predict",
+}
+"""Modules whose ``main`` reads the words after the command; imported only then."""
+
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; the process's exit code."""
+    end_with_parent()
     words = sys.argv[1:] if arguments is None else arguments
     if not words or words[0] in ("-h", "--help", "help"):
         print(HELP)
@@ -34,16 +49,16 @@ def main(arguments: list[str] | None = None) -> int:
 
         print(f"lit_llm {version('lit_llm')}")
         return 0
-    if words[0] in ("fit", "validate", "test"):
+    if words[0] in TRAINER_COMMANDS:
         from lit_llm.cli import main as run
 
         return run(words[0], words[1:])
-    if words[0] == "predict":
-        from lit_llm.predict import main as predict
-
-        return predict(words[1:])
+    if words[0] in OWN_PARSERS:
+        command: Callable[[list[str]], int] = import_module(OWN_PARSERS[words[0]]).main
+        return command(words[1:])
     print(
-        f"lit-llm: there is no command {words[0]!r}; the commands are fit, validate, test, predict",
+        f"lit-llm: there is no command {words[0]!r}; the commands are "
+        f"{', '.join((*TRAINER_COMMANDS, *OWN_PARSERS))}",
         file=sys.stderr,
     )
     return 2

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import logging
 import os
 import signal
@@ -13,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from jsonargparse import ArgumentError, set_parsing_settings
+from jsonargparse import ArgumentError
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import ProgressBar
@@ -21,7 +20,8 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities import rank_zero_info
 
 from lit_llm.checkpoint_io import newest_valid, step_of
-from lit_llm.cli_errors import check_yaml, readable
+from lit_llm.cli_errors import readable
+from lit_llm.cli_options import own_options, split_configs, wants_help
 from lit_llm.data.data_module import PackedDataModule
 from lit_llm.environment import default_precision
 from lit_llm.loggers import MetricsCSV, WandbConfig, wandb_logger
@@ -45,7 +45,6 @@ from lit_llm.run_record import finish_evaluation, finish_fit, write_environment
 from lit_llm.signals import Interrupted, leave_signals_alone, stopping_at_once
 
 BASE = Path(__file__).with_name("base.yaml")
-ALLOWED_IMPORTS = ("lit_llm", "lightning.pytorch", "torch.optim", "torch.nn", "torchmetrics")
 
 
 class RunCLI(LightningCLI):
@@ -138,7 +137,7 @@ def main(command: str, words: list[str]) -> int:
         print(f"lit-llm {command}: interrupted", file=sys.stderr)
         return 130
     except ArgumentError as error:
-        configs, others = _split_configs(words)
+        configs, others = split_configs(words)
         message = readable(str(error.message), configs, others)
         print(f"lit-llm {command}: {message}", file=sys.stderr)
         return 1
@@ -152,12 +151,12 @@ def main(command: str, words: list[str]) -> int:
 
 
 def _fit(words: list[str]) -> None:
-    options, rest = _own_options(
+    options, rest = own_options(
         words, "fit", {"--run_dir": "a new run's directory", "--resume": "a run to go on with"}
     )
     if options.run_dir and options.resume:
         raise ValueError("--run_dir starts a run and --resume continues one: give one of them")
-    if _wants_help(rest):
+    if wants_help(rest):
         RunCLI(rest, None)
         return
     os.environ.setdefault(PARENT, str(os.getpid()))
@@ -204,15 +203,22 @@ def _train(run_dir: Path, words: list[str], rest: list[str], resumes: bool) -> N
 
 
 def _evaluate(command: str, words: list[str]) -> None:
-    options, rest = _own_options(words, command, {"--run": "the run whose best model is scored"})
-    if _wants_help(rest):
+    options, rest = own_options(
+        words,
+        command,
+        {"--run": "the run whose best model is scored", "--run_dir": f"default: RUN/{command}"},
+    )
+    if wants_help(rest):
         RunCLI(rest, None)
         return
     if not options.run:
         raise ValueError(f"say which run: lit-llm {command} --run DIR")
     run_dir = existing_run(options.run, "--run", "best")
     directory = run_dir / command
+    if options.run_dir:
+        directory = _run_dir_of_all_ranks(options.run_dir)
     directory.mkdir(exist_ok=True)
+    write_environment(directory, [command, *words])
     write_text(directory / "config.yaml", saved_run_config(run_dir))
     config = ["--config", str(directory / "config.yaml"), "--trainer.logger", "false"]
     cli = RunCLI([*config, *rest], None)
@@ -232,45 +238,6 @@ def saved_run_config(run_dir: Path) -> str:
     best = {"source": str(run_dir / "best"), "tokenizer": None, "init_from": None}
     config["model"]["init_args"]["backbone"] |= best
     return yaml.safe_dump(config, sort_keys=False)
-
-
-def _own_options(
-    words: list[str], command: str, flags: dict[str, str]
-) -> tuple[argparse.Namespace, list[str]]:
-    """Take our own flags out, and put configs before flags, as LightningCLI wants them."""
-    parser = argparse.ArgumentParser(
-        f"lit-llm {command}", add_help=False, allow_abbrev=False, exit_on_error=False
-    )
-    for flag, text in flags.items():
-        parser.add_argument(flag, help=text)
-    parser.add_argument("--allow_import", action="append", default=[])
-    try:
-        options, rest = parser.parse_known_args(words)
-        configs, rest = _split_configs(rest)
-    except argparse.ArgumentError as error:
-        raise ValueError(str(error)) from None
-    check_yaml(configs)
-    if _wants_help(rest):
-        parser.print_help()
-    set_parsing_settings(
-        import_path_denylist=["*"],
-        import_path_allowlist=[*ALLOWED_IMPORTS, *options.allow_import],
-        config_read_mode_urls_enabled=False,
-        config_read_mode_fsspec_enabled=False,  # Lightning enables it: any setting could be a URL
-    )
-    return options, [*(word for path in configs for word in ("--config", path)), *rest]
-
-
-def _split_configs(words: list[str]) -> tuple[list[str], list[str]]:
-    """The configuration files, in order, and the other words."""
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
-    parser.add_argument("--config", "-c", action="append", default=[])
-    options, rest = parser.parse_known_args(words)
-    return options.config, rest
-
-
-def _wants_help(words: list[str]) -> bool:
-    return any(word in ("-h", "--help") or word.startswith("--print_config") for word in words)
 
 
 def _refuse_without_config(words: list[str]) -> None:

@@ -164,7 +164,7 @@ def wandb_logger(
         save_code=False,
     )
     shown = {
-        "name": run_dir.name,
+        "name": os.environ.get("WANDB_NAME") or run_dir.name,
         "id": _wandb_id(run_dir) if is_first_process() else None,
         "project": config.project,
         "group": config.group,

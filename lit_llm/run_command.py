@@ -1,0 +1,272 @@
+"""``lit-llm run``: bring a study to its end, and print its table."""
+
+from __future__ import annotations
+
+import argparse
+import fnmatch
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NoReturn
+
+from filelock import FileLock, Timeout
+from rich.console import Console
+
+from lit_llm.study.drawing import commands, graph, summary
+from lit_llm.study.engines import Engine, LocalEngine
+from lit_llm.study.ledger import Ledger, Verdict
+from lit_llm.study.overview import Overview, duration
+from lit_llm.study.plan import Cell, Plan, plan_study
+from lit_llm.study.runner import Runner
+from lit_llm.study.strict_yaml import Document
+from lit_llm.study.study_file import Study, read_study
+
+DESCRIPTION = """\
+Run what is not done of a study: stages x variants x seeds, each a command in a process of its own.
+
+  lit-llm run experiments/quickstart/study.yaml
+  lit-llm run STUDY --jobs 4              four at once, threads and GPUs shared out
+  lit-llm run STUDY --dry-run             print the commands that remain; they can be pasted
+  lit-llm run STUDY --plan                draw what hangs on what
+  lit-llm run STUDY --smoke               everything for two steps, kept apart from the results
+  lit-llm run STUDY --on slurm --resources FILE
+
+Runs go to runs/STUDY/, their figures to results/ beside the study's file: these can be committed,
+and count as done on another machine. Start it again to go on after an interruption.
+"""
+
+SMOKE = {
+    "trainer.max_epochs": 1,
+    "trainer.limit_train_batches": 2,
+    "trainer.limit_val_batches": 2,
+    "trainer.limit_test_batches": 2,
+    "trainer.val_check_interval": 1.0,
+    "wandb.mode": "disabled",
+}
+"""What ``--smoke`` changes in every training stage."""
+
+ENGINES = ("local", "slurm", "slurm-local", "ray")
+_LOCK_SECONDS = 5
+
+
+class Parser(argparse.ArgumentParser):
+    """Says what is wrong in a sentence, without a page of usage."""
+
+    def error(self, message: str) -> NoReturn:
+        """Say it as an error that ``main`` prints."""
+        raise ValueError(f"{message}; {self.prog} --help lists the flags")
+
+
+def study_arguments(parser: argparse.ArgumentParser) -> None:
+    """What ``run`` and ``table`` have in common."""
+    add = parser.add_argument
+    add("study", metavar="STUDY", help="study.yaml, or its directory")
+    add("--set", action="append", default=[], metavar="NAME=VALUE", help="one of its parameters")
+    add("--results", type=Path, metavar="DIR", help="default: results/ beside the study's file")
+    add("--runs", type=Path, metavar="DIR", help="default: runs/STUDY")
+
+
+def open_study(options: argparse.Namespace) -> tuple[Study, Path, Path]:
+    """The study that a command line names, where its results are kept and its runs go.
+
+    Raises:
+        ValueError: the file, or a ``--set``, is not right.
+    """
+    given = {}
+    for text in options.set:
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise ValueError(f"--set {text}: NAME=VALUE was expected")
+        given[name] = value
+    study = read_study(Path(options.study), given)
+    runs = options.runs or Path("runs") / study.name
+    return study, options.results or study.path.parent / "results", runs
+
+
+def main(words: list[str]) -> int:
+    """Run ``lit-llm run``; the process's exit code.
+
+    Args:
+        words: the command line after ``run``.
+    """
+    try:
+        return _run(_parsed(words))
+    except KeyboardInterrupt:
+        return 130
+    except (ValueError, OSError) as error:
+        if os.environ.get("LIT_LLM_TRACEBACK"):
+            raise
+        print(f"lit-llm run: {error}", file=sys.stderr)
+        return 1
+
+
+def _parsed(words: list[str]) -> argparse.Namespace:
+    parser = Parser(
+        "lit-llm run",
+        description=DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    study_arguments(parser)
+    add = parser.add_argument
+    add("--dry-run", "--dry_run", action="store_true", help="print the commands, run none")
+    add("--plan", action="store_true", help="draw the graph, run nothing")
+    add("--jobs", type=int, default=None, metavar="N", help="commands at once; default: 1")
+    add("--only", action="append", metavar="PATTERN", help="cells such as '*/finetune/seed=0'")
+    add("--smoke", action="store_true", help="two steps of every stage, in runs/STUDY-smoke")
+    add("--on", choices=ENGINES, default="local", help="where; default: local")
+    add("--resources", type=Path, metavar="FILE", help="YAML: stage -> its job's parameters")
+    options = parser.parse_args(words)
+    if options.jobs is not None and options.jobs < 1:
+        raise ValueError(f"--jobs {options.jobs}: at least 1 was expected")
+    return options
+
+
+def _run(options: argparse.Namespace) -> int:
+    started = time.monotonic()
+    study, results, runs = open_study(options)
+    plan = plan_study(study, runs)
+    if options.smoke:
+        runs = runs.with_name(f"{runs.name}-smoke")
+        results = runs / "results"
+        plan = plan_study(_smoke(study), runs, allow_idle=True)
+    plan = _restricted(plan, options.only)
+    ledger = Ledger(plan, results, runs)
+    verdicts = ledger.forecast()
+    if options.dry_run:
+        for line in commands(plan, verdicts):
+            print(line)
+        return 0
+    if options.plan:
+        Console().print(graph(plan, verdicts))
+        return 0
+    console = Console(stderr=True)
+    console.print(f"{study.name}: {summary(plan, verdicts)}", highlight=False)
+    for name, verdict in verdicts.items():
+        if ledger.records[name] is not None and verdict.kind == "run":
+            console.print(f"again: {name} ({verdict.why})", highlight=False, markup=False)
+    remain = [plan.cells[name] for name, v in verdicts.items() if v.kind in ("run", "resume")]
+    code = 0
+    if {verdict.kind for verdict in verdicts.values()} != {"done"}:
+        runs.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(runs / ".lock", timeout=_LOCK_SECONDS)
+        try:
+            with lock:
+                _check_settings(study, remain, console)
+                code = _execute(options, plan, ledger, verdicts, console)
+        except Timeout:
+            raise ValueError(f"{runs}: another lit-llm run is at work on this study") from None
+        console.print(f"after {duration(time.monotonic() - started)}", highlight=False)
+    if code < 128 and any(ledger.records.values()):
+        from lit_llm.tables.write import write_table
+
+        print(write_table(ledger), end="")
+    return code
+
+
+def _execute(
+    options: argparse.Namespace,
+    plan: Plan,
+    ledger: Ledger,
+    verdicts: Mapping[str, Verdict],
+    console: Console,
+) -> int:
+    engine = _engine(options, len(plan.cells), ledger.runs)
+    seconds = {
+        name: record["seconds"]
+        for name, record in ledger.records.items()
+        if record is not None and record.get("seconds")
+    }
+    overview = Overview(console, plan.cells, engine.slots, seconds)
+    with overview.showing():
+        code = Runner(ledger, engine, overview).run()
+    console.print(overview.counts(), highlight=False)
+    return code
+
+
+def _engine(options: argparse.Namespace, cells: int, runs: Path) -> Engine:
+    resources = {}
+    if options.resources is not None:
+        document = Document(options.resources)
+        resources = document.content
+        for stage, content in resources.items():
+            if not isinstance(content, dict):
+                raise document.fault((stage,), "parameters of its jobs were expected")
+    if options.on == "local":
+        if resources:
+            raise ValueError("--resources is for --on slurm and --on ray")
+        return LocalEngine(options.jobs or 1)
+    if options.on == "ray":
+        from lit_llm.study.ray_engine import RayEngine
+
+        return RayEngine(options.jobs or cells, resources)
+    from lit_llm.study.submitit_engine import SubmititEngine
+
+    cluster = "slurm" if options.on == "slurm" else "local"
+    return SubmititEngine(options.jobs or cells, runs / "submitit", resources, cluster)
+
+
+def _restricted(plan: Plan, patterns: list[str] | None) -> Plan:
+    if not patterns:
+        return plan
+    wanted = [
+        name for name in plan.cells if any(fnmatch.fnmatch(name, pattern) for pattern in patterns)
+    ]
+    if not wanted:
+        raise ValueError(f"--only {patterns[0]}: no such cell; --dry-run lists them")
+    kept = set()
+    while wanted:
+        name = wanted.pop()
+        kept.add(name)
+        wanted += plan.cells[name].needs.values()
+    return replace(plan, cells={name: cell for name, cell in plan.cells.items() if name in kept})
+
+
+def _smoke(study: Study) -> Study:
+    """The study for two steps of one seed."""
+    stages: dict[str, Any] = {}
+    for name, stage in study.stages.items():
+        settings = {**stage.settings, **SMOKE} if stage.command == "fit" else stage.settings
+        stages[name] = replace(stage, settings=settings, seeds=stage.seeds[:1])
+    axes = {
+        axis: {
+            value: {
+                stage: {k: v for k, v in change.items() if k not in SMOKE}
+                for stage, change in changes.items()
+            }
+            for value, changes in values.items()
+        }
+        for axis, values in study.axes.items()
+    }
+    return replace(study, name=f"{study.name}-smoke", stages=stages, axes=axes)
+
+
+def _check_settings(study: Study, cells: list[Cell], console: Console) -> None:
+    """Have the settings of everything that will train read once, before hours go by.
+
+    Raises:
+        ValueError: a command's settings are not right; names the cell.
+    """
+    distinct: dict[str, Cell] = {}
+    for cell in cells:
+        if cell.stage.command == "fit":
+            distinct.setdefault(cell.group, cell)
+    if not distinct:
+        return
+    with console.status(f"reading the settings of {len(distinct)} commands"):
+        done = subprocess.run(
+            [sys.executable, "-m", "lit_llm.check_settings"],
+            input=json.dumps([cell.words[1:] for cell in distinct.values()]),
+            capture_output=True,
+            text=True,
+        )
+    if done.returncode:
+        raise ValueError(f"the settings could not be read: {done.stderr.strip()[-2000:]}")
+    for cell, fault in zip(distinct.values(), json.loads(done.stdout), strict=True):
+        if fault is not None:
+            raise ValueError(f"{study.path}: {cell.group}: {fault}")

@@ -1,0 +1,1 @@
+"""Studies: stages, variants and seeds from one YAML, planned, run and remembered."""

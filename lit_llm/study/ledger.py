@@ -1,0 +1,157 @@
+"""What of a study is done, what can go on, and what has to run."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from lit_llm.run_directory import write_json
+from lit_llm.study.content import Hashes
+from lit_llm.study.plan import Cell, Plan
+from lit_llm.study.record import (
+    differences,
+    keep,
+    outputs_of,
+    read_record,
+    read_request,
+    request,
+)
+from lit_llm.study.settings import flags
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What is to be done about a cell.
+
+    Attributes:
+        kind: ``done``; ``keep``: the run is finished, its figures are not copied yet; ``resume``;
+            ``run``; ``wait``: done, unless a stage it needs leaves something else this time.
+        why: for a reader; empty when done.
+    """
+
+    kind: str
+    why: str = ""
+
+
+class Ledger:
+    """Compares what a plan asks for with what its runs and results hold.
+
+    Args:
+        plan: the study's cells.
+        results: where finished cells are kept.
+        runs: where run directories are.
+
+    Raises:
+        ValueError: a result was changed by hand.
+    """
+
+    def __init__(self, plan: Plan, results: Path, runs: Path) -> None:
+        self.plan, self.results, self.runs = plan, results, runs
+        self.hashes = Hashes(runs / ".hashes.json")
+        self.records = {name: read_record(results / name) for name in plan.cells}
+
+    def verdict(self, cell: Cell, unsettled: Collection[str] = (), again: bool = False) -> Verdict:
+        """What is to be done about a cell whose needs are settled.
+
+        Args:
+            cell: one of the plan's.
+            unsettled: needed cells, by name, that will run before it.
+            again: it has to run although its figures are there: what it left is not here.
+        """
+        waits = [need for need in cell.needs.values() if need in unsettled]
+        record = self.records[cell.name]
+        asked = self._request(cell)
+        why = differences(record["request"], asked, cell) if record else ["new"]
+        if waits:
+            later = {f"what {stage} left" for stage, need in cell.needs.items() if need in waits}
+            if set(why) <= later:
+                return Verdict("wait", f"done, if {', '.join(waits)} leaves the same again")
+            return Verdict("run", "; ".join(reason for reason in why if reason not in later))
+        if not why and not again:
+            return Verdict("done")
+        started = read_request(self._request_path(cell))
+        if started is not None and not differences(started, asked, cell):
+            if (cell.run_dir / "results.json").exists():
+                if not again or outputs_of(cell, self.hashes) is not None:
+                    return Verdict("keep", "finished; its figures are not kept yet")
+            elif (cell.run_dir / "config.yaml").exists() and cell.stage.command == "fit":
+                return Verdict("resume", "interrupted")
+        return Verdict("run", "; ".join(why) or "what it left is not here")
+
+    def is_here(self, cell: Cell) -> bool:
+        """Whether what later stages read from a done cell is on this machine, unchanged."""
+        record = self.records[cell.name]
+        return record is not None and outputs_of(cell, self.hashes) == record["outputs"]
+
+    def forecast(self) -> dict[str, Verdict]:
+        """The verdict on every cell if the study were run now."""
+        cells = self.plan.cells
+        found: dict[str, Verdict] = {}
+        again: set[str] = set()
+        while True:
+            found = {}
+            for name, cell in cells.items():
+                unsettled = {
+                    need for need in cell.needs.values() if found[need].kind not in ("done", "keep")
+                }
+                found[name] = self.verdict(cell, unsettled, name in again)
+            missing = {
+                need
+                for name, cell in cells.items()
+                if found[name].kind in ("run", "resume")
+                for need in cell.needs.values()
+                if found[need].kind == "done" and not self.is_here(cells[need])
+            }
+            if not missing:
+                self.hashes.save()
+                return found
+            again |= missing
+
+    def start(self, cell: Cell, verdict: Verdict) -> tuple[list[str], Path | None]:
+        """Prepare a cell's run directory.
+
+        Returns:
+            The command's words, and where an earlier run that does not count any more was moved.
+        """
+        if verdict.kind == "resume":
+            packages = {k: v for k, v in cell.stage.settings.items() if k == "allow_import"}
+            return ["fit", "--resume", str(cell.run_dir), *flags(packages)], None
+        moved = None
+        if cell.run_dir.exists() and any(_visible(cell.run_dir)):
+            stamp = datetime.now().strftime("%Y-%m-%d_%H-%M-%S_%f")
+            moved = self.runs / "replaced" / stamp / cell.name
+            moved.parent.mkdir(parents=True)
+            cell.run_dir.rename(moved)
+        cell.run_dir.parent.mkdir(parents=True, exist_ok=True)
+        write_json(self._request_path(cell), self._request(cell))
+        return list(cell.words), moved
+
+    def finish(self, cell: Cell, seconds: float | None) -> None:
+        """Keep a finished cell's figures.
+
+        Raises:
+            ValueError: it left none.
+        """
+        asked = read_request(self._request_path(cell)) or self._request(cell)
+        self.records[cell.name] = keep(cell, asked, self.results / cell.name, self.hashes, seconds)
+        self.hashes.save()
+
+    def log(self, cell: Cell) -> Path:
+        """Where a cell's output goes."""
+        return cell.run_dir.with_name(f"{cell.run_dir.name}.log")
+
+    def _request_path(self, cell: Cell) -> Path:
+        return cell.run_dir.with_name(f"{cell.run_dir.name}.request.json")
+
+    def _request(self, cell: Cell) -> dict[str, Any]:
+        outputs = {
+            stage: (self.records[need] or {}).get("outputs") for stage, need in cell.needs.items()
+        }
+        return request(cell, outputs, self.hashes)
+
+
+def _visible(directory: Path) -> Iterator[Path]:
+    return (path for path in directory.iterdir() if not path.name.startswith("."))

@@ -1,0 +1,183 @@
+"""What was asked of a cell and what came of it: how done work is recognised."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from lit_llm.run_directory import write_json
+from lit_llm.secrets import redacted
+from lit_llm.study.content import Hashes, file_sha256, path_in
+from lit_llm.study.plan import Cell
+
+RESULTS_VERSION = 1
+"""Raise by hand when the same commands must give other results: every stage runs again."""
+
+RECORD = "stage.json"
+_SCHEMA = 1
+_KEPT = ("results.json", "report.md")
+_ENVIRONMENT = ("python", "platform", "packages", "processor", "threads", "gpus", "cuda")
+
+
+def request(cell: Cell, outputs: Mapping[str, str | None], hashes: Hashes) -> dict[str, Any]:
+    """All that decides a cell's result, as plain data.
+
+    Args:
+        cell: one command.
+        outputs: content of what each needed stage left, by stage.
+        hashes: to look into files with.
+
+    Returns:
+        ``results_version``; ``command``; ``settings``: without those that name a file or directory
+        that is here; ``inputs``: these, with what the study writes and what they hold; ``needs``.
+    """
+    settings, inputs = dict(cell.settings), {}
+    for key, value in cell.settings.items():
+        path = path_in(key, value)
+        content = hashes.of(path) if path is not None else None
+        if content is not None:
+            inputs[key] = {"written": cell.stage.settings.get(key, value), "content": content}
+            del settings[key]
+    asked: dict[str, Any] = redacted(
+        {
+            "results_version": RESULTS_VERSION,
+            "command": cell.stage.command,
+            "settings": settings,
+            "inputs": inputs,
+            "needs": dict(outputs),
+        }
+    )
+    return asked
+
+
+def differences(before: Mapping[str, Any], now: Mapping[str, Any], cell: Cell) -> list[str]:
+    """What has changed between two requests, a phrase each; nothing if the result still stands.
+
+    An input that is not on this machine is taken to be what it was.
+    """
+    found = []
+    for key in ("results_version", "command"):
+        if before[key] != now[key]:
+            found.append(f"{key} {before[key]} -> {now[key]}")
+    absent = {
+        key
+        for key, value in before["inputs"].items()
+        if key not in now["inputs"]
+        and path_in(key, now["settings"].get(key)) is not None
+        and cell.stage.settings.get(key, now["settings"][key]) == value["written"]
+    }
+    for key in sorted(before["inputs"].keys() | now["inputs"].keys()):
+        old, new = before["inputs"].get(key), now["inputs"].get(key)
+        if key not in absent and (old and old["content"]) != (new and new["content"]):
+            found.append(f"what {key} holds" if old and new else f"{key}")
+    inputs = before["inputs"].keys() | now["inputs"].keys()
+    for key in sorted(before["settings"].keys() | now["settings"].keys()):
+        old, new = before["settings"].get(key), now["settings"].get(key)
+        if old != new and key not in inputs:
+            found.append(f"{key} {_short(old)} -> {_short(new)}")
+    for stage in sorted(before["needs"].keys() | now["needs"].keys()):
+        if before["needs"].get(stage) != now["needs"].get(stage):
+            found.append(f"what {stage} left")
+    return found
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 40 else f"{text[:37]}..."
+
+
+def keep(
+    cell: Cell, asked: Mapping[str, Any], place: Path, hashes: Hashes, seconds: float | None
+) -> dict[str, Any]:
+    """Copy a finished run's figures to where results are kept, with the record of how they came.
+
+    Args:
+        cell: what was run.
+        asked: its ``request``.
+        place: the cell's directory among the results.
+        hashes: to look into files with.
+        seconds: what the command took; None if that is not known.
+
+    Raises:
+        ValueError: the run left no results.
+    """
+    if not (cell.run_dir / "results.json").exists():
+        raise ValueError(f"{cell.name}: it ended without a results.json in {cell.run_dir}")
+    place.mkdir(parents=True, exist_ok=True)
+    (place / RECORD).unlink(missing_ok=True)  # until all is written there is no record
+    for name in _KEPT:
+        (place / name).write_bytes((cell.run_dir / name).read_bytes())
+    facts = _read_json(cell.run_dir / "environment.json")
+    starts = [facts, *facts.get("resumed", [])]
+    record = {
+        "schema": _SCHEMA,
+        "cell": cell.name,
+        "command": ["lit-llm", *cell.written],
+        "commits": list(dict.fromkeys(start.get("commit") for start in starts)),
+        "seconds": seconds and round(seconds, 1),
+        "request": dict(asked),
+        "outputs": outputs_of(cell, hashes),
+        "files": {name: file_sha256(place / name) for name in _KEPT},
+        "environment": {key: facts.get(key) for key in _ENVIRONMENT},
+    }
+    write_json(place / RECORD, record)
+    return record
+
+
+def outputs_of(cell: Cell, hashes: Hashes) -> str | None:
+    """Content of what later stages read from a run: ``best/``, else its results; None: not here."""
+    best = cell.run_dir / "best"
+    return hashes.of(best if best.exists() else cell.run_dir / "results.json")
+
+
+def read_record(place: Path) -> dict[str, Any] | None:
+    """The record of a finished cell; None if there is none.
+
+    Raises:
+        ValueError: a file was changed or removed after it was written; the message says what to do.
+    """
+    path = place / RECORD
+    if not path.exists():
+        return None
+    remedy = f"restore it (git checkout {place}), or remove {place} to run the stage again"
+    record = _read_json(path)
+    missing = {"schema", "cell", "request", "outputs", "files", "commits"} - record.keys()
+    if missing or record["schema"] != _SCHEMA:
+        raise ValueError(f"{path}: this version of lit_llm writes its records otherwise; {remedy}")
+    for name, sha256 in record["files"].items():
+        file = place / name
+        if not file.exists():
+            raise ValueError(f"{file} is missing, which {path} speaks of; {remedy}")
+        if file_sha256(file) != sha256:
+            raise ValueError(f"{file} is not what the stage wrote (its SHA-256 differs); {remedy}")
+    return record
+
+
+def read_results(place: Path) -> dict[str, Any]:
+    """A finished cell's ``results.json``."""
+    return _read_json(place / "results.json")
+
+
+def read_request(path: Path) -> dict[str, Any] | None:
+    """What a run directory was started with; None if that is not known."""
+    try:
+        return _read_json(path)
+    except (OSError, ValueError):
+        return None
+
+
+def cells_kept(results: Path) -> Iterable[Path]:
+    """The directories among the results that hold a record."""
+    return sorted(path.parent for path in results.rglob(RECORD))
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path}: this is not JSON ({error})") from None
+    if not isinstance(data, dict):
+        raise ValueError(f"{path}: a JSON object was expected")
+    return data

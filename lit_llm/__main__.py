@@ -20,8 +20,8 @@ commands:
                lit-llm fit --resume DIR            go on with an interrupted run
   validate   score a run's best model on the development set    lit-llm validate --run DIR
   test       score a run's best model on the test set           lit-llm test --run DIR
-  run        run a study: many stages, variants, seeds       lit-llm run STUDY.yaml --jobs 2
-  table      print a study's table                           lit-llm table STUDY.yaml
+  run        a study: many stages, variants, seeds   lit-llm run experiments/quickstart --jobs 2
+  table      a study's table                         lit-llm table experiments/quickstart
   predict    label text                       lit-llm predict --run DIR --text "Bonn is quiet."
 
 lit-llm COMMAND --help says more. Every setting of a run can be given as a flag

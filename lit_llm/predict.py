@@ -10,8 +10,9 @@ import traceback
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
+from lit_llm.argument_parser import CommandParser
 from lit_llm.predict_input import (
     INPUT_FORMATS,
     Request,
@@ -39,13 +40,6 @@ run was trained with a context; an empty line ends a document.
 """
 
 
-class _Parser(argparse.ArgumentParser):
-    """Says what is wrong in a sentence, without a page of usage."""
-
-    def error(self, message: str) -> NoReturn:
-        raise ValueError(f"{message}; lit-llm predict --help lists the flags")
-
-
 def main(words: list[str]) -> int:
     """Run ``predict``; the process's exit code.
 
@@ -67,12 +61,7 @@ def main(words: list[str]) -> int:
 
 
 def _parsed(words: list[str]) -> argparse.Namespace:
-    parser = _Parser(
-        "lit-llm predict",
-        description=DESCRIPTION,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    parser = CommandParser("predict", DESCRIPTION)
     add = parser.add_argument
     add("--run", metavar="DIR", help="the run whose best/ labels the text")
     add("--text", action="append", metavar="TEXT", help="a text; may be given several times")

@@ -16,6 +16,7 @@ from filelock import FileLock, Timeout
 from lightning.pytorch.utilities import rank_zero_info
 
 from lit_llm.ranks import is_first_process
+from lit_llm.run_directory import LOCK
 from lit_llm.secrets import MASK
 
 CHANGEABLE = (
@@ -107,7 +108,7 @@ def only_process(run_dir: Path) -> Iterator[None]:
     if not is_first_process():
         yield
         return
-    lock = FileLock(run_dir / ".lock", timeout=LOCK_SECONDS)
+    lock = FileLock(run_dir / LOCK, timeout=LOCK_SECONDS)
     try:
         with lock:
             yield

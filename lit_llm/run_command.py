@@ -12,11 +12,12 @@ import time
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from filelock import FileLock, Timeout
 from rich.console import Console
 
+from lit_llm.argument_parser import CommandParser
 from lit_llm.study.drawing import commands, graph, summary
 from lit_llm.study.engines import Engine, LocalEngine
 from lit_llm.study.ledger import Ledger, Verdict
@@ -52,14 +53,6 @@ SMOKE = {
 
 ENGINES = ("local", "slurm", "slurm-local", "ray")
 _LOCK_SECONDS = 5
-
-
-class Parser(argparse.ArgumentParser):
-    """Says what is wrong in a sentence, without a page of usage."""
-
-    def error(self, message: str) -> NoReturn:
-        """Say it as an error that ``main`` prints."""
-        raise ValueError(f"{message}; {self.prog} --help lists the flags")
 
 
 def study_arguments(parser: argparse.ArgumentParser) -> None:
@@ -106,12 +99,7 @@ def main(words: list[str]) -> int:
 
 
 def _parsed(words: list[str]) -> argparse.Namespace:
-    parser = Parser(
-        "lit-llm run",
-        description=DESCRIPTION,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    parser = CommandParser("run", DESCRIPTION)
     study_arguments(parser)
     add = parser.add_argument
     add("--dry-run", "--dry_run", action="store_true", help="print the commands, run none")
@@ -135,30 +123,28 @@ def _run(options: argparse.Namespace) -> int:
         runs = runs.with_name(f"{runs.name}-smoke")
         results = runs / "results"
         plan = plan_study(_smoke(study), runs, allow_idle=True)
-    plan = _restricted(plan, options.only)
-    ledger = Ledger(plan, results, runs)
-    verdicts = ledger.forecast()
+    cells = _chosen(plan, options.only)
+    console = Console(stderr=True)
+    with console.status("looking at what is done"):
+        ledger = Ledger(plan, results, runs)
+        verdicts = {name: v for name, v in ledger.forecast().items() if name in cells}
     if options.dry_run:
-        for line in commands(plan, verdicts):
+        for line in commands(cells, verdicts):
             print(line)
         return 0
     if options.plan:
-        Console().print(graph(plan, verdicts))
+        Console().print(graph(study.name, cells, verdicts))
         return 0
-    console = Console(stderr=True)
-    console.print(f"{study.name}: {summary(plan, verdicts)}", highlight=False)
+    console.print(f"{study.name}: {summary(verdicts)}", highlight=False)
     for name, verdict in verdicts.items():
         if ledger.records[name] is not None and verdict.kind == "run":
             console.print(f"again: {name} ({verdict.why})", highlight=False, markup=False)
-    remain = [plan.cells[name] for name, v in verdicts.items() if v.kind in ("run", "resume")]
     code = 0
     if {verdict.kind for verdict in verdicts.values()} != {"done"}:
         runs.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(runs / ".lock", timeout=_LOCK_SECONDS)
         try:
-            with lock:
-                _check_settings(study, remain, console)
-                code = _execute(options, plan, ledger, verdicts, console)
+            with FileLock(runs / ".lock", timeout=_LOCK_SECONDS):
+                code = _execute(options, cells, ledger, verdicts, console)
         except Timeout:
             raise ValueError(f"{runs}: another lit-llm run is at work on this study") from None
         console.print(f"after {duration(time.monotonic() - started)}", highlight=False)
@@ -171,18 +157,20 @@ def _run(options: argparse.Namespace) -> int:
 
 def _execute(
     options: argparse.Namespace,
-    plan: Plan,
+    cells: Mapping[str, Cell],
     ledger: Ledger,
     verdicts: Mapping[str, Verdict],
     console: Console,
 ) -> int:
-    engine = _engine(options, len(plan.cells), ledger.runs)
+    remain = [cells[name] for name, v in verdicts.items() if v.kind in ("run", "resume")]
+    _check_settings(ledger.plan.study, remain, console)
+    engine = _engine(options, len(cells), ledger.runs)
     seconds = {
         name: record["seconds"]
         for name, record in ledger.records.items()
-        if record is not None and record.get("seconds")
+        if name in cells and record is not None and record.get("seconds")
     }
-    overview = Overview(console, plan.cells, engine.slots, seconds)
+    overview = Overview(console, cells, engine.slots, seconds)
     with overview.showing():
         code = Runner(ledger, engine, overview).run()
     console.print(overview.counts(), highlight=False)
@@ -211,9 +199,9 @@ def _engine(options: argparse.Namespace, cells: int, runs: Path) -> Engine:
     return SubmititEngine(options.jobs or cells, runs / "submitit", resources, cluster)
 
 
-def _restricted(plan: Plan, patterns: list[str] | None) -> Plan:
-    if not patterns:
-        return plan
+def _chosen(plan: Plan, patterns: list[str] | None) -> dict[str, Cell]:
+    """The cells that ``--only`` names, and those they need; without it all."""
+    patterns = patterns or ["*"]
     wanted = [
         name for name in plan.cells if any(fnmatch.fnmatch(name, pattern) for pattern in patterns)
     ]
@@ -224,7 +212,7 @@ def _restricted(plan: Plan, patterns: list[str] | None) -> Plan:
         name = wanted.pop()
         kept.add(name)
         wanted += plan.cells[name].needs.values()
-    return replace(plan, cells={name: cell for name, cell in plan.cells.items() if name in kept})
+    return {name: cell for name, cell in plan.cells.items() if name in kept}
 
 
 def _smoke(study: Study) -> Study:

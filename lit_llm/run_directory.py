@@ -16,6 +16,9 @@ from lit_llm.secrets import redact, redact_yaml, redacted
 RESULTS_SCHEMA = 1
 """Version of ``results.json`` and ``predictions.jsonl``."""
 
+LOCK = ".lock"
+"""File that the process training in a run directory holds."""
+
 
 def fresh_run_dir(requested: str | None) -> Path:
     """The directory of a new run, created.

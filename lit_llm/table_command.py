@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 
-from lit_llm.run_command import Parser, open_study, study_arguments
+from lit_llm.argument_parser import CommandParser
+from lit_llm.run_command import open_study, study_arguments
 from lit_llm.study.ledger import Ledger
 from lit_llm.study.plan import plan_study
 from lit_llm.tables.write import write_table
@@ -28,12 +28,7 @@ def main(words: list[str]) -> int:
         words: the command line after ``table``.
     """
     try:
-        parser = Parser(
-            "lit-llm table",
-            description=DESCRIPTION,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-            allow_abbrev=False,
-        )
+        parser = CommandParser("table", DESCRIPTION)
         study_arguments(parser)
         parser.add_argument("--csv", action="store_true", help="print CSV instead of Markdown")
         options = parser.parse_args(words)

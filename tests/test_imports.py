@@ -22,6 +22,9 @@ ALLOWED = {
     "checkpoint_io": {"durable"},
     "random_state": set(),
     "signals": set(),
+    "signals_of_parent": set(),
+    "study": {"durable", "run_directory", "secrets", "signals_of_parent"},
+    "tables": {"durable", "study"},
     "callbacks": {"batch", "checkpoint_io", "durable", "random_state", "schedules", "signals"},
 }
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import json
+import math
 import os
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -55,9 +57,23 @@ class Hashes:
             with suppress(ValueError):  # it only saves time
                 self._known = dict(json.loads(memory.read_text(encoding="utf-8")))
         self._new = False
+        self._answers: dict[Path, tuple[float, str | None]] = {}
 
-    def of(self, path: Path) -> str | None:
-        """The hash, 64 hexadecimal digits; None if there is no such path."""
+    def of(self, path: Path, not_older_than_seconds: float = 0.0) -> str | None:
+        """The hash, 64 hexadecimal digits; None if there is no such path.
+
+        Args:
+            path: a file or directory.
+            not_older_than_seconds: whoever asks often may get the answer given so long ago.
+        """
+        now = time.monotonic()
+        then, answer = self._answers.get(path, (-math.inf, None))
+        if now - then >= not_older_than_seconds:
+            answer = self._look(path)
+            self._answers[path] = (now, answer)
+        return answer
+
+    def _look(self, path: Path) -> str | None:
         if not path.exists():
             return None
         files = sorted(_files(path))

@@ -9,43 +9,45 @@ from collections.abc import Iterator, Mapping
 from rich.tree import Tree
 
 from lit_llm.study.ledger import Verdict
-from lit_llm.study.plan import Cell, Plan
+from lit_llm.study.plan import Cell
 
 _SAID = {"done": "done", "keep": "done", "wait": "done", "resume": "to resume", "run": "to run"}
 
 
-def graph(plan: Plan, verdicts: Mapping[str, Verdict]) -> Tree:
-    """The study's stages, each under the last one it reads from, its seeds together."""
+def graph(study: str, cells: Mapping[str, Cell], verdicts: Mapping[str, Verdict]) -> Tree:
+    """A study's stages, each under the last one it reads from, its seeds together."""
     groups: dict[str, list[Cell]] = {}
-    for cell in plan.cells.values():
+    for cell in cells.values():
         groups.setdefault(cell.group, []).append(cell)
-    tree = Tree(f"{plan.study.name}: {summary(plan, verdicts)}", highlight=False)
+    tree = Tree(f"{study}: {summary(verdicts)}", highlight=False)
     nodes: dict[str, Tree] = {}
-    for group, cells in groups.items():
-        needs = list(dict.fromkeys(plan.cells[n].group for c in cells for n in c.needs.values()))
-        counts = Counter(_SAID[verdicts[cell.name].kind] for cell in cells)
+    for group, members in groups.items():
+        needs = list(dict.fromkeys(cells[n].group for c in members for n in c.needs.values()))
+        counts = Counter(_SAID[verdicts[cell.name].kind] for cell in members)
         states = ", ".join(
-            what if number == len(cells) else f"{number} {what}" for what, number in counts.items()
+            what if number == len(members) else f"{number} {what}"
+            for what, number in counts.items()
         )
-        seeds = " ".join(str(cell.seed) for cell in cells)
+        seeds = " ".join(str(cell.seed) for cell in members)
         also = f"  (also reads {', '.join(needs[:-1])})" if len(needs) > 1 else ""
         parent = nodes[needs[-1]] if needs else tree
         nodes[group] = parent.add(
-            f"{group}  seed{'s' if len(cells) > 1 else ''} {seeds}: {states}{also}", highlight=False
+            f"{group}  seed{'s' if len(members) > 1 else ''} {seeds}: {states}{also}",
+            highlight=False,
         )
     return tree
 
 
-def summary(plan: Plan, verdicts: Mapping[str, Verdict]) -> str:
+def summary(verdicts: Mapping[str, Verdict]) -> str:
     """``12 cells, 3 done, 1 to resume, 8 to run``."""
     counts = Counter(_SAID[verdict.kind] for verdict in verdicts.values())
     parts = [f"{counts[what]} {what}" for what in ("done", "to resume", "to run") if counts[what]]
-    return ", ".join([f"{len(plan.cells)} command{'s' if len(plan.cells) != 1 else ''}", *parts])
+    return ", ".join([f"{len(verdicts)} command{'s' if len(verdicts) != 1 else ''}", *parts])
 
 
-def commands(plan: Plan, verdicts: Mapping[str, Verdict]) -> Iterator[str]:
+def commands(cells: Mapping[str, Cell], verdicts: Mapping[str, Verdict]) -> Iterator[str]:
     """Lines for a shell: what remains, in an order that works; done cells as comments."""
-    for name, cell in plan.cells.items():
+    for name, cell in cells.items():
         verdict = verdicts[name]
         if verdict.kind in ("done", "keep", "wait"):
             yield f"# done: {name}" + (f" ({verdict.why})" if verdict.why else "")

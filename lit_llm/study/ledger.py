@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from lit_llm.run_directory import write_json
+from filelock import FileLock, Timeout
+
+from lit_llm.run_directory import LOCK, write_json
 from lit_llm.study.content import Hashes
 from lit_llm.study.plan import Cell, Plan
 from lit_llm.study.record import (
@@ -86,6 +89,16 @@ class Ledger:
         record = self.records[cell.name]
         return record is not None and outputs_of(cell, self.hashes) == record["outputs"]
 
+    def is_busy(self, cell: Cell) -> bool:
+        """Whether a process, perhaps of a study that was killed, trains in the run directory."""
+        if not (cell.run_dir / LOCK).exists():
+            return False
+        try:
+            with FileLock(cell.run_dir / LOCK, timeout=0):
+                return False
+        except Timeout:
+            return True
+
     def forecast(self) -> dict[str, Verdict]:
         """The verdict on every cell if the study were run now."""
         cells = self.plan.cells
@@ -120,13 +133,17 @@ class Ledger:
             packages = {k: v for k, v in cell.stage.settings.items() if k == "allow_import"}
             return ["fit", "--resume", str(cell.run_dir), *flags(packages)], None
         moved = None
+        asked = self._request(cell)
+        started = read_request(self._request_path(cell))
+        if cell.stage.command != "fit" and started and not differences(started, asked, cell):
+            shutil.rmtree(cell.run_dir, ignore_errors=True)  # an unfinished scoring
         if cell.run_dir.exists() and any(_visible(cell.run_dir)):
             stamp = datetime.now().strftime("%Y-%m-%d_%H-%M-%S_%f")
             moved = self.runs / "replaced" / stamp / cell.name
             moved.parent.mkdir(parents=True)
             cell.run_dir.rename(moved)
         cell.run_dir.parent.mkdir(parents=True, exist_ok=True)
-        write_json(self._request_path(cell), self._request(cell))
+        write_json(self._request_path(cell), asked)
         return list(cell.words), moved
 
     def finish(self, cell: Cell, seconds: float | None) -> None:

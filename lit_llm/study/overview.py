@@ -13,6 +13,7 @@ from typing import Any
 from rich.console import Console, Group
 from rich.live import Live
 from rich.markup import escape
+from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
@@ -134,7 +135,10 @@ class Overview:
             if state == "running":
                 passed = duration(time.monotonic() - self._started[name])
                 table.add_row(Text(name), passed, Text(_progress(self.cells[name].run_dir)))
-        return Group(table, Text(self.counts(), style="bold"))
+        whole = Table.grid(padding=(0, 1))
+        done = sum(1 for state in self.states.values() if state == "done")
+        whole.add_row(ProgressBar(len(self.cells), done, width=30), Text(self.counts()))
+        return Group(table, whole)
 
 
 def duration(seconds: float) -> str:

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from lit_llm.study.settings import combined, flags
+from lit_llm.study.stages import REFERENCE, Stage
 from lit_llm.study.strict_yaml import Keys
-from lit_llm.study.study_file import REFERENCE, Stage, Study
+from lit_llm.study.study_file import Study
 
 Values = Mapping[str, str]
 """A variant: axis -> the name of its value. A stage has those of the axes it depends on."""
@@ -74,8 +75,8 @@ def plan_study(study: Study, runs: Path, allow_idle: bool = False) -> Plan:
         allow_idle: accept variants that change nothing.
 
     Raises:
-        ValueError: a configuration file is missing, a variant changes nothing, a stage needs a
-            seed that another was not run with, or two cells would write one place.
+        ValueError: a configuration file is missing, a variant changes nothing, or a stage needs a
+            seed that another was not run with.
     """
     depends_on = _dependencies(study)
     found: dict[str, Cell] = {}
@@ -138,10 +139,6 @@ def _add(
     values = {axis: values[axis] for axis in depends_on[name]}
     place = f"{','.join(values.values()) or 'shared'}/{name}/seed={seed}"
     if place in found:
-        if found[place].values != values:
-            raise ValueError(
-                f"{study.path}: two stages would write {place}: rename a value of an axis"
-            )
         return found[place]
     stage = _in_variant(study, name, values)
     needs = {}

@@ -18,6 +18,7 @@ RESULTS_VERSION = 1
 RECORD = "stage.json"
 _SCHEMA = 1
 _KEPT = ("results.json", "report.md")
+_DATA_STAND_SECONDS = 60.0  # a study of thousands of stages looks at its data once a minute
 _ENVIRONMENT = ("python", "platform", "packages", "processor", "threads", "gpus", "cuda")
 
 
@@ -36,20 +37,17 @@ def request(cell: Cell, outputs: Mapping[str, str | None], hashes: Hashes) -> di
     settings, inputs = dict(cell.settings), {}
     for key, value in cell.settings.items():
         path = path_in(key, value)
-        content = hashes.of(path) if path is not None else None
+        content = hashes.of(path, _DATA_STAND_SECONDS) if path is not None else None
         if content is not None:
             inputs[key] = {"written": cell.stage.settings.get(key, value), "content": content}
             del settings[key]
-    asked: dict[str, Any] = redacted(
-        {
-            "results_version": RESULTS_VERSION,
-            "command": cell.stage.command,
-            "settings": settings,
-            "inputs": inputs,
-            "needs": dict(outputs),
-        }
-    )
-    return asked
+    return {
+        "results_version": RESULTS_VERSION,
+        "command": cell.stage.command,
+        "settings": settings,
+        "inputs": inputs,
+        "needs": dict(outputs),
+    }
 
 
 def differences(before: Mapping[str, Any], now: Mapping[str, Any], cell: Cell) -> list[str]:
@@ -66,7 +64,7 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any], cell: Cell) -
         for key, value in before["inputs"].items()
         if key not in now["inputs"]
         and path_in(key, now["settings"].get(key)) is not None
-        and cell.stage.settings.get(key, now["settings"][key]) == value["written"]
+        and _same(key, value["written"], cell.stage.settings.get(key, now["settings"][key]))
     }
     for key in sorted(before["inputs"].keys() | now["inputs"].keys()):
         old, new = before["inputs"].get(key), now["inputs"].get(key)
@@ -75,7 +73,7 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any], cell: Cell) -
     inputs = before["inputs"].keys() | now["inputs"].keys()
     for key in sorted(before["settings"].keys() | now["settings"].keys()):
         old, new = before["settings"].get(key), now["settings"].get(key)
-        if old != new and key not in inputs:
+        if key not in inputs and not _same(key, old, new):
             found.append(f"{key} {_short(old)} -> {_short(new)}")
     for stage in sorted(before["needs"].keys() | now["needs"].keys()):
         if before["needs"].get(stage) != now["needs"].get(stage):
@@ -83,8 +81,13 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any], cell: Cell) -
     return found
 
 
+def _same(key: str, recorded: Any, value: Any) -> bool:
+    """Whether a recorded setting is this one; a secret was written down as ``***``."""
+    return bool(recorded == value or recorded == redacted({key: value})[key])
+
+
 def _short(value: Any) -> str:
-    text = json.dumps(value)
+    text = json.dumps(redacted(value))
     return text if len(text) <= 40 else f"{text[:37]}..."
 
 

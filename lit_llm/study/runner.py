@@ -25,25 +25,27 @@ class Runner:
     Args:
         ledger: what is done.
         engine: where commands run.
-        overview: told of everything.
+        overview: told of everything; its cells are those to be run.
     """
 
     def __init__(self, ledger: Ledger, engine: Engine, overview: Overview) -> None:
         self.ledger, self.engine, self.overview = ledger, engine, overview
-        self.cells = ledger.plan.cells
+        self.cells = overview.cells
         self.pending = list(self.cells)
         self.done: set[str] = set()
         self.lost: set[str] = set()  # failed, or in need of one that did
         self.again: set[str] = set()
         self.ready: list[tuple[Cell, Verdict]] = []
         self.running: dict[Future[int], tuple[Cell, float]] = {}
+        self.busy: list[Cell] = []  # something else trains there
         self.signal: str | None = None
 
     def run(self) -> int:
         """Run to the end, or until a signal; the process's exit code."""
         with self._noting_signals():
-            while self.pending or self.ready or self.running:
+            while self.pending or self.ready or self.running or self.busy:
                 if self.signal is None:
+                    self._look_again()
                     self._settle()
                     self._start()
                 elif not self.running:
@@ -54,9 +56,17 @@ class Runner:
                     )
                     for future in finished:
                         self._finish(future)
+                elif self.busy:
+                    time.sleep(_POLL_SECONDS)
         if self.signal is not None:
             return 128 + int(signal.Signals[self.signal])
         return 1 if self.lost else 0
+
+    def _look_again(self) -> None:
+        """Judge anew the cells that something else was at work on, once it has ended."""
+        for cell in [cell for cell in self.busy if not self.ledger.is_busy(cell)]:
+            self.busy.remove(cell)
+            self.pending.append(cell.name)
 
     def _settle(self) -> None:
         """Judge every cell whose needs are settled."""
@@ -106,6 +116,10 @@ class Runner:
     def _start(self) -> None:
         while self.ready and len(self.running) < self.engine.slots:
             cell, verdict = self.ready.pop(0)
+            if self.ledger.is_busy(cell):
+                self.overview.say(f"waits for another process at work in {cell.run_dir}")
+                self.busy.append(cell)
+                continue
             words, moved = self.ledger.start(cell, verdict)
             log = self.ledger.log(cell)
             if moved is not None:
@@ -151,7 +165,7 @@ class Runner:
 
         before: dict[str, Any] = {}
         if threading.current_thread() is threading.main_thread():
-            for name in ("SIGINT", "SIGTERM"):
+            for name in ("SIGINT", "SIGTERM", "SIGUSR1"):
                 before[name] = signal.signal(signal.Signals[name], note)
         try:
             yield

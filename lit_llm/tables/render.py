@@ -40,16 +40,15 @@ def _line(words: list[str], widths: list[int], labels: int) -> str:
 
 
 def _figure(summary: Summary | None) -> str:
+    """``0.8672 ± 0.0008 (3)``; a count that is the same for all seeds has no spread."""
     if summary is None or not summary.n:
         return "–"
-    spread = "" if summary.std is None else f" ± {_number(summary.std, summary)}"
-    return f"{_number(summary.mean, summary)}{spread} ({summary.n})"
-
-
-def _number(value: float, summary: Summary) -> str:
-    if all(abs(one) >= 100 for one in summary.values):
-        return f"{value:,.0f}"
-    return f"{value:.4f}"
+    largest = max(abs(value) for value in summary.values)
+    digits = 4 if largest < 10 else 1 if largest < 1000 else 0
+    spread = f" ± {summary.std:,.{digits}f}" if summary.std is not None else ""
+    if not summary.std and largest > 1 and all(value.is_integer() for value in summary.values):
+        digits, spread = 0, ""
+    return f"{summary.mean:,.{digits}f}{spread} ({summary.n})"
 
 
 def csv_text(table: StudyTable) -> str:

@@ -8,11 +8,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from lit_llm.study.columns import Column
 from lit_llm.study.ledger import Ledger
 from lit_llm.study.plan import Cell, Plan
 from lit_llm.study.record import read_results
 from lit_llm.study.strict_yaml import did_you_mean
-from lit_llm.study.study_file import Column
 from lit_llm.tables.statistics import Summary
 
 

@@ -1,0 +1,92 @@
+"""The table a study ends with: what makes its rows, and its columns."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from lit_llm.study.stages import Stage
+from lit_llm.study.strict_yaml import Document, Keys, did_you_mean
+from lit_llm.study.variants import Changes
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of a table.
+
+    Attributes:
+        name: its heading.
+        stage: whose results.
+        metric: a key of ``metrics`` in ``results.json``, or a dotted path in the file.
+        where: value of each axis that the rows do not name.
+    """
+
+    name: str
+    stage: str
+    metric: str
+    where: Mapping[str, str] = field(default_factory=dict)
+
+
+def read_table(
+    document: Document, stages: Mapping[str, Stage], axes: Mapping[str, Mapping[str, Changes]]
+) -> tuple[tuple[str, ...], tuple[Column, ...]]:
+    """The axes that make the rows, and the columns.
+
+    Raises:
+        ValueError: there is no table, or it names a stage or an axis that is none.
+    """
+    content = document.content.get("table")
+    if content is None:
+        raise document.fault(("table",), "a study ends with a table: 'table: {columns: [METRIC]}'")
+    document.check_keys(content, ("table",), ("rows", "columns"))
+    rows = content.get("rows", list(axes))
+    rows = [rows] if isinstance(rows, str) else rows
+    if not isinstance(rows, list):
+        raise document.fault(
+            ("table", "rows"), "the name of an axis was expected, or a list of them"
+        )
+    for row in rows:
+        if row not in axes:
+            raise document.fault(
+                ("table", "rows"), f"there is no axis {row!r}{did_you_mean(row, axes)}"
+            )
+    columns = content.get("columns")
+    if not columns or not isinstance(columns, list | dict):
+        raise document.fault(("table", "columns"), "name at least one metric")
+    if isinstance(columns, list):
+        if any(not isinstance(metric, str) for metric in columns):
+            raise document.fault(
+                ("table", "columns"), "a list of metrics, or 'HEADING: {metric: ...}'"
+            )
+        columns = {metric: {"metric": metric} for metric in columns}
+    return tuple(rows), tuple(
+        _column(document, stages, axes, rows, str(name), column) for name, column in columns.items()
+    )
+
+
+def _column(
+    document: Document,
+    stages: Mapping[str, Stage],
+    axes: Mapping[str, Mapping[str, Changes]],
+    rows: list[str],
+    name: str,
+    content: Any,
+) -> Column:
+    keys: Keys = ("table", "columns", name)
+    content = {"metric": content} if isinstance(content, str) else content
+    document.check_keys(content, keys, ("stage", "metric", *axes))
+    if not isinstance(content.get("metric"), str):
+        raise document.fault(keys, "name the metric: 'metric: test/entity_f1'")
+    stage = content.get("stage", list(stages)[-1])
+    if stage not in stages:
+        raise document.fault(keys, f"there is no stage {stage!r}{did_you_mean(stage, stages)}")
+    where = {axis: str(content[axis]) for axis in axes if axis in content}
+    for axis, value in where.items():
+        if value not in axes[axis]:
+            raise document.fault(
+                (*keys, axis), f"{axis} has no value {value!r}{did_you_mean(value, axes[axis])}"
+            )
+        if axis in rows:
+            raise document.fault((*keys, axis), f"{axis} makes the rows already")
+    return Column(name, stage, content["metric"], where)

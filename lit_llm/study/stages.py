@@ -1,0 +1,146 @@
+"""The stages of a study: which command, which configuration files, which settings, which seeds."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from lit_llm.study.strict_yaml import Document, Keys
+
+COMMANDS = ("fit", "validate", "test")
+"""Commands a stage may be: each fills a ``--run_dir`` with a ``results.json``."""
+
+REFERENCE = re.compile(r"\$\{([^}]*)\}")
+"""``${name}``: an earlier stage's run directory, or one of the study's parameters."""
+
+_NAME = re.compile(r"[A-Za-z0-9][\w.+=-]*")
+_OURS = ("run_dir", "resume", "seed_everything", "config")
+_SHARED = "shared"
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One step of a study: a ``lit-llm`` command.
+
+    Attributes:
+        name: its key in the file.
+        command: one of ``COMMANDS``.
+        configs: configuration files, later ones win.
+        settings: flags without their dashes, such as ``trainer.max_epochs``.
+        seeds: those it is run with.
+    """
+
+    name: str
+    command: str
+    configs: tuple[str, ...]
+    settings: Mapping[str, Any]
+    seeds: tuple[int, ...]
+
+    def changed(self, changes: Mapping[str, Any]) -> Stage:
+        """The stage as a variant has it."""
+        configs, settings = self.configs, dict(self.settings)
+        for key, value in changes.items():
+            if key == "configs":
+                configs = tuple(value)
+            elif key == "configs+":
+                configs = (*configs, *value)
+            else:
+                settings[key] = value
+        return Stage(self.name, self.command, configs, settings, self.seeds)
+
+    def references(self) -> list[str]:
+        """Names in ``${...}``, in order, each once."""
+        texts = itertools.chain(self.configs, _strings(list(self.settings.values())))
+        found = (name for text in texts for name in REFERENCE.findall(text))
+        return list(dict.fromkeys(name.split("/")[0] for name in found))
+
+
+def read_stages(document: Document) -> dict[str, Stage]:
+    """The stages in the order of the file, each with its own seeds or the study's.
+
+    Raises:
+        ValueError: names file, line and key.
+    """
+    content = document.content.get("stages")
+    if not isinstance(content, dict) or not content:
+        raise document.fault(("stages",), "a study names at least one stage")
+    all_seeds = _seeds(document, ("seeds",), document.content.get("seeds", [0]))
+    stages = {}
+    for name, stage in content.items():
+        keys: Keys = ("stages", str(name))
+        check_name(document, keys, name)
+        document.check_keys(stage, keys, ("command", "configs", "settings", "seeds"))
+        command = stage.get("command", "fit")
+        if command not in COMMANDS:
+            raise document.fault(
+                (*keys, "command"), f"a stage is one of {', '.join(COMMANDS)}, not {command!r}"
+            )
+        seeds = all_seeds
+        if "seeds" in stage:
+            seeds = _seeds(document, (*keys, "seeds"), stage["seeds"])
+        configs = read_configs(document, (*keys, "configs"), stage.get("configs", []))
+        settings = stage.get("settings", {})
+        check_settings(document, (*keys, "settings"), settings)
+        stages[str(name)] = Stage(str(name), command, configs, settings, seeds)
+    return stages
+
+
+def _seeds(document: Document, keys: Keys, content: Any) -> tuple[int, ...]:
+    numbers = content if isinstance(content, list) else []
+    if not numbers or any(type(seed) is not int or seed < 0 for seed in numbers):
+        raise document.fault(
+            keys, f"a list of numbers such as [0, 1, 2] was expected, not {content!r}"
+        )
+    twice = sorted({seed for seed in numbers if numbers.count(seed) > 1})
+    if twice:
+        raise document.fault(keys, f"seed {twice[0]} is given twice")
+    return tuple(numbers)
+
+
+def read_configs(document: Document, keys: Keys, content: Any) -> tuple[str, ...]:
+    """A list of file names; anything else is refused."""
+    if not isinstance(content, list) or any(not isinstance(item, str) for item in content):
+        raise document.fault(keys, f"a list of configuration files was expected, not {content!r}")
+    return tuple(content)
+
+
+def check_settings(document: Document, keys: Keys, content: Any) -> None:
+    """Refuse settings that are no flags' names, or that the study itself sets."""
+    if not isinstance(content, dict):
+        raise document.fault(keys, "settings such as 'trainer.max_epochs: 3' were expected")
+    for key, value in content.items():
+        where = (*keys, str(key))
+        if str(key) in _OURS:
+            remedy = (
+                "use configs"
+                if key == "config"
+                else "use seeds"
+                if "seed" in key
+                else "leave it out"
+            )
+            raise document.fault(where, f"the study sets this itself: {remedy}")
+        if isinstance(value, dict):
+            raise document.fault(
+                where, f"settings are written as flags are: {key}.{next(iter(value), 'KEY')}: VALUE"
+            )
+
+
+def check_name(document: Document, keys: Keys, name: Any) -> None:
+    """Refuse what cannot be a directory's name everywhere."""
+    if not _NAME.fullmatch(str(name)) or str(name) == _SHARED:
+        raise document.fault(
+            keys, f"a name is made of letters, digits and _ . + = - (and is not {_SHARED!r})"
+        )
+
+
+def _strings(data: Any) -> list[str]:
+    if isinstance(data, str):
+        return [data]
+    if isinstance(data, Mapping):
+        return [text for value in data.values() for text in _strings(value)]
+    if isinstance(data, list | tuple):
+        return [text for value in data for text in _strings(value)]
+    return []

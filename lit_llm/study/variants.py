@@ -1,0 +1,77 @@
+"""What varies in a study: named changes to its stages, along one axis or several."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from lit_llm.study.stages import Stage, check_name, check_settings, read_configs
+from lit_llm.study.strict_yaml import Document, Keys, did_you_mean
+
+Changes = Mapping[str, Mapping[str, Any]]
+"""What a variant changes: stage -> setting (or ``configs``) -> value."""
+
+
+def read_axes(document: Document, stages: Mapping[str, Stage]) -> dict[str, Mapping[str, Changes]]:
+    """What varies: axis -> value's name -> changes; ``variants`` are one axis of that name.
+
+    Raises:
+        ValueError: names file, line and key.
+    """
+    content = document.content
+    if "variants" in content and "grid" in content:
+        raise document.fault(("grid",), "a study has variants or a grid, not both")
+    if "variants" in content:
+        return {"variant": _values(document, ("variants",), content["variants"], stages)}
+    grid = content.get("grid", {})
+    if not isinstance(grid, dict):
+        raise document.fault(("grid",), "axes were expected, each with its values")
+    axes: dict[str, Mapping[str, Changes]] = {}
+    for name, values in grid.items():
+        keys: Keys = ("grid", str(name))
+        if isinstance(values, list):  # one setting and the values it takes
+            axis = str(name).rpartition(".")[2]
+            values = {str(value): {str(name): value} for value in values}
+            if len(values) < len(grid[name]):
+                raise document.fault(keys, "a value is given twice")
+        else:
+            axis = str(name)
+        check_name(document, keys, axis)
+        if axis in axes:
+            raise document.fault(keys, f"there are two axes {axis!r}: name one of them in full")
+        axes[axis] = _values(document, keys, values, stages)
+    return axes
+
+
+def _values(
+    document: Document, keys: Keys, content: Any, stages: Mapping[str, Stage]
+) -> dict[str, Changes]:
+    if not isinstance(content, dict) or not content:
+        raise document.fault(keys, "names and what each changes were expected: 'NAME: {}'")
+    values: dict[str, Changes] = {}
+    for name, changes in content.items():
+        where = (*keys, str(name))
+        check_name(document, where, name)
+        if not isinstance(changes, dict):
+            raise document.fault(
+                where, "changes such as 'STAGE.SETTING: VALUE' were expected, or {}"
+            )
+        by_stage: dict[str, dict[str, Any]] = {}
+        for key, value in changes.items():
+            stage, _, setting = str(key).partition(".")
+            here = (*where, str(key))
+            if stage not in stages:
+                raise document.fault(
+                    here, f"there is no stage {stage!r}{did_you_mean(stage, stages)}"
+                )
+            if not setting:
+                raise document.fault(
+                    here, f"say which setting of {stage}: '{stage}.SETTING: VALUE'"
+                )
+            if setting in ("configs", "configs+"):
+                value = list(read_configs(document, here, value))
+            else:
+                check_settings(document, where, {setting: value})
+            by_stage.setdefault(stage, {})[setting] = value
+        values[str(name)] = by_stage
+    return values

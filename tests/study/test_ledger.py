@@ -1,0 +1,189 @@
+import json
+import shutil
+from collections import Counter
+
+import pytest
+
+from tests.references.finished_cells import CHAIN, fake_run, kinds, opened, run, run_all
+
+START = "shared/start/seed=0"
+FINETUNE, SCORE = "started/finetune/seed=1", "started/score/seed=1"
+
+
+@pytest.fixture(scope="module")
+def once(tmp_path_factory):
+    return run_all(opened(tmp_path_factory.mktemp("once"))).results.parent
+
+
+@pytest.fixture
+def done(tmp_path, once):
+    """A directory in which the whole chain has run."""
+    return shutil.copytree(once, tmp_path / "done")
+
+
+def changed(directory, old, new):
+    """The study after an edit, as a new process sees it."""
+    assert old in CHAIN
+    return opened(directory, CHAIN.replace(old, new))
+
+
+def forecast(ledger):
+    """What is not done: name -> kind and reason."""
+    found = ledger.forecast().items()
+    return {name: (v.kind, v.why) for name, v in found if v.kind != "done"}
+
+
+def test_everything_of_a_new_study_has_to_run(tmp_path):
+    ledger = opened(tmp_path)
+    assert set(forecast(ledger).values()) == {("run", "new")}
+    assert len(forecast(ledger)) == len(ledger.plan.cells) == 9
+
+
+def test_what_has_run_is_done_here_and_on_another_machine(done):
+    assert forecast(opened(done)) == {}
+    shutil.rmtree(done / "runs")
+    shutil.rmtree(done / "data")
+    assert forecast(opened(done, data="/not/there")) == {}
+
+
+def test_a_finished_run_that_was_not_kept_is_kept(tmp_path):
+    ledger = opened(tmp_path)
+    cell = ledger.plan.cells[START]
+    ledger.start(cell, ledger.verdict(cell))
+    fake_run(cell)
+    again = opened(tmp_path)
+    assert kinds(again)[START] == "keep"
+    again.finish(cell, None)
+    assert kinds(again)[START] == kinds(opened(tmp_path))[START] == "done"
+    # as it was started, not as the study is now
+    shutil.rmtree(tmp_path / "results")
+    other = changed(tmp_path, "start: {settings: {", "start: {settings: {n: 1, ")
+    assert forecast(other)[START] == ("run", "new")
+
+
+@pytest.mark.parametrize(
+    ("name", "config", "text", "kind"),
+    [
+        (START, True, CHAIN, "resume"),
+        (START, False, CHAIN, "run"),  # it had not begun
+        (SCORE, True, CHAIN, "run"),  # only fit resumes
+        (START, True, CHAIN.replace("start: {settings: {", "start: {settings: {n: 1, "), "run"),
+    ],
+)
+def test_an_interrupted_fit_is_resumed(done, name, config, text, kind):
+    shutil.rmtree(done / "results" / name)
+    (done / "runs" / name / "results.json").unlink()
+    if not config:
+        (done / "runs" / name / "config.yaml").unlink()
+    assert kinds(opened(done, text))[name] == kind
+
+
+def test_resuming_starts_where_the_run_is(tmp_path):
+    text = CHAIN.replace("start: {settings: {", "start: {settings: {allow_import: [stars], ")
+    ledger = opened(tmp_path, text)
+    cell = ledger.plan.cells[START]
+    words, moved = ledger.start(cell, ledger.verdict(cell))
+    assert (words, moved) == (list(cell.words), None)
+    (cell.run_dir).mkdir()
+    (cell.run_dir / "config.yaml").write_text("")
+    words, moved = ledger.start(cell, ledger.verdict(cell))
+    assert words == ["fit", "--resume", str(cell.run_dir), "--allow_import", '["stars"]']
+    assert (moved, (cell.run_dir / "config.yaml").exists()) == (None, True)
+
+
+def test_what_changed_runs_again_and_what_hangs_on_it_waits(done):
+    found = forecast(changed(done, "max_epochs: 2", "max_epochs: 3"))
+    assert Counter(kind for kind, _ in found.values()) == {"run": 4, "wait": 4}
+    assert found[FINETUNE] == ("run", "trainer.max_epochs 2 -> 3")
+    assert found[SCORE] == ("wait", f"done, if {FINETUNE} leaves the same again")
+    assert START not in found
+
+
+def test_only_what_depends_on_a_change_runs_again(done):
+    found = forecast(changed(done, "started: {", "started: {score.n: 1, "))
+    assert found == {f"started/score/seed={seed}": ("run", "n null -> 1") for seed in (0, 1)}
+    (done / "data" / "train.txt").write_text("Anna\tO\n")
+    found = forecast(opened(done))
+    assert found[START] == ("run", "what data.path holds")
+    assert Counter(kind for kind, _ in found.values()) == {"run": 1, "wait": 4}
+
+
+@pytest.mark.parametrize(
+    ("best", "verdict"), [("weights", ("done", "")), ("others", ("run", "what finetune left"))]
+)
+def test_the_same_bytes_again_keep_what_hangs_on_them(done, best, verdict):
+    ledger = changed(done, "max_epochs: 2", "max_epochs: 3")
+    run(ledger, FINETUNE, best=best)
+    found = ledger.verdict(ledger.plan.cells[SCORE])
+    assert (found.kind, found.why) == verdict
+    assert forecast(opened(done, CHAIN.replace("max_epochs: 2", "max_epochs: 3"))) == forecast(
+        ledger
+    )
+
+
+def test_a_run_that_is_not_here_runs_again_if_something_has_to_read_it(done):
+    shutil.rmtree(done / "runs")
+    found = forecast(changed(done, "scratch: {}", "scratch: {score.n: 1}"))
+    expected = {}
+    for seed in (0, 1):
+        expected[f"scratch/finetune/seed={seed}"] = ("run", "what it left is not here")
+        expected[f"scratch/score/seed={seed}"] = ("run", "n null -> 1")
+    assert found == expected  # and nothing of the other variant, whose runs are not here either
+
+
+def test_a_run_that_is_here_is_not_run_again(done):
+    shutil.rmtree(done / "runs" / "shared")
+    ledger = changed(done, "started: {", "started: {score.n: 1, ")
+    assert set(forecast(ledger)) == {"started/score/seed=0", "started/score/seed=1"}
+    assert not ledger.is_here(ledger.plan.cells[START])
+    finetune = ledger.plan.cells[FINETUNE]
+    assert ledger.is_here(finetune)
+    (finetune.run_dir / "best" / "model.safetensors").write_text("touched by someone")
+    assert not ledger.is_here(finetune)
+
+
+def test_starting_moves_an_earlier_run_aside_whole(done):
+    ledger = changed(done, "max_epochs: 2", "max_epochs: 3")
+    cell = ledger.plan.cells[FINETUNE]
+    before = {path.relative_to(cell.run_dir): path.read_bytes() for path in files(cell.run_dir)}
+    words, moved = ledger.start(cell, ledger.verdict(cell))
+    assert words == list(cell.words)
+    assert moved.is_relative_to(done / "runs" / "replaced")
+    assert {path.relative_to(moved): path.read_bytes() for path in files(moved)} == before
+    assert len(before) == 5
+    assert not cell.run_dir.exists()
+    fake_run(cell)
+    _, again = ledger.start(cell, ledger.verdict(cell))
+    assert again != moved
+    assert moved.exists()
+
+
+def test_a_directory_of_hidden_files_is_no_earlier_run(tmp_path):
+    ledger = opened(tmp_path)
+    cell = ledger.plan.cells[START]
+    cell.run_dir.mkdir(parents=True)
+    (cell.run_dir / ".config.yaml.new").write_text("")
+    assert ledger.start(cell, ledger.verdict(cell))[1] is None
+    assert ledger.log(cell) == cell.run_dir.parent / "seed=0.log"
+
+
+def test_what_was_asked_at_the_start_is_what_is_kept(tmp_path):
+    ledger = opened(tmp_path)
+    cell = ledger.plan.cells[START]
+    ledger.start(cell, ledger.verdict(cell))
+    (tmp_path / "data" / "train.txt").write_text("changed while it ran\n")
+    fake_run(cell)
+    ledger.finish(cell, 1.0)
+    assert forecast(opened(tmp_path))[START] == ("run", "what data.path holds")
+
+
+def test_results_changed_by_hand_stop_the_study(done):
+    path = done / "results" / FINETUNE / "results.json"
+    results = json.loads(path.read_text())
+    path.write_text(json.dumps({**results, "metrics": {"test/f1": 0.99}}))
+    with pytest.raises(ValueError, match=r"results\.json is not what the stage wrote"):
+        opened(done)
+
+
+def files(directory):
+    return sorted(path for path in directory.rglob("*") if path.is_file())

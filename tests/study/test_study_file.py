@@ -1,0 +1,271 @@
+"""Each case is a piece of a study; the line at fault ends with what is said about it."""
+
+import re
+
+import pytest
+
+from lit_llm.study.study_file import read_study
+
+STAGES = "stages:\n  a: {}\n  b: {}\n"
+TABLE = "table: {columns: [val/f1]}\n"
+AXIS = "variants: {x: {}, y: {a.lr: 1}}\n"
+
+
+def written(directory, text):
+    """The case, completed by the sections it does not speak of."""
+    for name, section in {"stages": STAGES, "table": TABLE}.items():
+        if not re.search(f"^{name}:", text, re.MULTILINE):
+            text += section
+    path = directory / "study.yaml"
+    path.write_text(text)
+    return path
+
+
+def refused(directory, text):
+    """``KEY: VALUE  #! MESSAGE``: the study is refused at this line, with this message."""
+    path = written(directory, text)
+    (fault,) = (
+        f"{path}:{number}: {line.partition('#! ')[2]}"
+        for number, line in enumerate(path.read_text().splitlines(), start=1)
+        if "#! " in line
+    )
+    with pytest.raises(ValueError, match="^" + re.escape(fault)):
+        read_study(path)
+
+
+def cases(text):
+    """A parameter for each case."""
+    return pytest.mark.parametrize("text", text.split("---\n"))
+
+
+@cases("""\
+seed: [1]  #! seed: there is no such key; did you mean seeds?
+---
+stages:
+  a:
+    config: []  #! stages.a.config: there is no such key; did you mean configs?
+---
+table:
+  column: [x]  #! table.column: there is no such key; did you mean columns?
+---
+table:
+  columns:
+    F: {metric: x, stages: a}  #! table.columns.F.stages: there is no such key; did you mean stage?
+---
+stages:
+  a:  #! stages.a: a mapping was expected, not None
+---
+parameters: [1]  #! parameters: a mapping was expected, not [1]
+---
+stages: {}  #! stages: a study names at least one stage
+---
+stages: [a]  #! stages: a study names at least one stage
+""")
+def test_unknown_keys_and_shapes_are_refused_at_every_level(tmp_path, text):
+    refused(tmp_path, text)
+
+
+NUMBERS = "a list of numbers such as [0, 1, 2] was expected, not"
+
+
+@pytest.mark.parametrize(
+    ("seeds", "message"),
+    [
+        ("[0, 1, 0]", "seed 0 is given twice"),
+        ("[0, -1]", f"{NUMBERS} [0, -1]"),
+        ("3", f"{NUMBERS} 3"),
+        ("[]", f"{NUMBERS} []"),
+        ("[true]", f"{NUMBERS} [True]"),
+        ("[1.0]", f"{NUMBERS} [1.0]"),
+        ("null", f"{NUMBERS} None"),
+    ],
+)
+def test_seeds_are_distinct_whole_numbers(tmp_path, seeds, message):
+    refused(tmp_path, f"seeds: {seeds}  #! seeds: {message}\n")
+    refused(tmp_path, f"stages:\n  a:\n    seeds: {seeds}  #! stages.a.seeds: {message}\n")
+
+
+@cases("""\
+command: predict  #! command: a stage is one of fit, validate, test, not 'predict'
+---
+configs: a.yaml  #! configs: a list of configuration files was expected, not 'a.yaml'
+---
+configs: [1]  #! configs: a list of configuration files was expected, not [1]
+---
+settings:  #! settings: settings such as 'trainer.max_epochs: 3' were expected
+---
+settings: {run_dir: x}  #! settings.run_dir: the study sets this itself: leave it out
+---
+settings: {resume: x}  #! settings.resume: the study sets this itself: leave it out
+---
+settings: {config: x}  #! settings.config: the study sets this itself: use configs
+---
+settings: {seed_everything: 1}  #! settings.seed_everything: the study sets this itself: use seeds
+---
+settings: {data: {n: 3}}  #! settings.data: settings are written as flags are: data.n: VALUE
+""")
+def test_what_a_stage_cannot_hold_is_refused(tmp_path, text):
+    refused(tmp_path, f"stages:\n  a:\n    {text.replace('#! ', '#! stages.a.')}")
+
+
+@pytest.mark.parametrize("name", ["two words", "shared", "a/b", "a,b", "../a", "''", ".a"])
+@pytest.mark.parametrize(
+    ("section", "value"), {"stages": {}, "variants": {}, "grid": {"x": {}}, "parameters": 1}.items()
+)
+def test_names_that_make_no_directory_are_refused(tmp_path, name, section, value):
+    said = "a name is made of letters, digits and _ . + = - (and is not 'shared')"
+    fault = f"{section}.{name.strip(chr(39))}: {said}"
+    refused(tmp_path, f"{section}:\n  {name}: {value}  #! {fault}\n")
+
+
+@cases(f"""\
+{AXIS}grid: {{}}  #! grid: a study has variants or a grid, not both
+---
+variants: [x, y]  #! variants: names and what each changes were expected: 'NAME: {{}}'
+---
+variants: {{}}  #! variants: names and what each changes were expected
+---
+grid: [x]  #! grid: axes were expected, each with its values
+---
+grid:
+  data: 3  #! grid.data: names and what each changes were expected
+---
+grid:
+  a.lr: [1, 2, 1]  #! grid.a.lr: a value is given twice
+---
+grid:
+  a.lr: []  #! grid.a.lr: names and what each changes were expected
+---
+grid:
+  a.lr: [1, 2]
+  b.lr: [1, 2]  #! grid.b.lr: there are two axes 'lr': name one of them in full
+---
+variants:
+  x: 3  #! variants.x: changes such as 'STAGE.SETTING: VALUE' were expected, or {{}}
+---
+stages: {{fine_tune: {{}}}}
+variants:
+  x:
+    finetune.n: 3  #! variants.x.finetune.n: there is no stage 'finetune'; did you mean fine_tune?
+---
+variants:
+  x:
+    a: 3  #! variants.x.a: say which setting of a: 'a.SETTING: VALUE'
+---
+variants:
+  x:
+    a.configs+: b  #! variants.x.a.configs+: a list of configuration files was expected, not 'b'
+---
+variants:
+  x: {{a.resume: b}}  #! variants.x.resume: the study sets this itself: leave it out
+---
+grid:
+  g:
+    x: {{c.d: 1}}  #! grid.g.x.c.d: there is no stage 'c'; there are a, b
+""")
+def test_what_varies_is_checked(tmp_path, text):
+    refused(tmp_path, text)
+
+
+@cases("""\
+a: {settings: {run: "${b}"}}  #! a refers to b, which comes later: stages refer to earlier ones
+---
+a: {settings: {run: "${a}/best"}}  #! a refers to itself: stages refer to earlier ones
+---
+a: {settings: {run: [x, "${c}"]}}  #! ${c} is no earlier stage and no parameter; there are data
+---
+a: {configs: ["${datta}/x"]}  #! ${datta} is no earlier stage and no parameter; did you mean data?
+""")
+def test_references_point_to_what_is_there_before(tmp_path, text):
+    text = text.replace("#! ", "#! stages.a: ")
+    refused(tmp_path, f"parameters: {{data: x}}\nstages:\n  {text}  b: {{}}\n")
+
+
+@cases("""\
+variants:
+  x: {}
+  y: {a.run: "${b}"}  #! variants.y: a refers to b, which comes later
+---
+grid:
+  g:
+    y: {a.run: "${c}"}  #! grid.g.y: ${c} is no earlier stage and no parameter
+---
+stages:
+  a: {}
+  b: {configs: ["${a}/config.yaml"]}  #! stages.b: configs are read before any stage has run
+---
+variants:
+  x: {b.configs+: ["${a}/config.yaml"]}  #! variants.x: configs are read before any stage has run
+""")
+def test_references_are_checked_in_every_variant(tmp_path, text):
+    refused(tmp_path, text)
+
+
+def test_parameters_are_given_by_name(tmp_path):
+    text = "parameters: {data: here, rows: 3}\n"
+    study = read_study(written(tmp_path, text), {"data": "there"})
+    assert study.parameters == {"data": "there", "rows": 3}
+    with pytest.raises(ValueError, match=r"--set dta: .* no such parameter; did you mean data\?"):
+        read_study(study.path, {"dta": "there"})
+    refused(tmp_path, "parameters:\n  a: 1  #! parameters.a: a stage has this name\n")
+
+
+@cases("""\
+rows: axis  #! rows: there is no axis 'axis'; there are variant
+  columns: [x]
+---
+rows: [varian]  #! rows: there is no axis 'varian'; did you mean variant?
+  columns: [x]
+---
+rows: 3  #! rows: the name of an axis was expected, or a list of them
+  columns: [x]
+---
+columns: []  #! columns: name at least one metric
+---
+columns: x  #! columns: name at least one metric
+---
+columns: [1]  #! columns: a list of metrics, or 'HEADING: {metric: ...}'
+---
+columns:
+    F1: {stage: a}  #! columns.F1: name the metric: 'metric: test/entity_f1'
+---
+columns:
+    F1: {metric: x, stage: aa}  #! columns.F1: there is no stage 'aa'; did you mean a?
+---
+rows: []
+  columns:
+    F1: {metric: x, variant: xx}  #! columns.F1.variant: variant has no value 'xx'; did you mean x?
+---
+columns:
+    F1: {metric: x, variant: x}  #! columns.F1.variant: variant makes the rows already
+""")
+def test_the_table_is_checked(tmp_path, text):
+    refused(tmp_path, f"{AXIS}table:\n  {text.replace('#! ', '#! table.')}")
+
+
+def test_a_study_without_a_table_is_refused(tmp_path):
+    path = tmp_path / "study.yaml"
+    path.write_text(STAGES)
+    with pytest.raises(ValueError, match=r"table: a study ends with a table: 'table: \{columns: "):
+        read_study(path)
+
+
+def test_what_is_not_said_has_its_default(tmp_path):
+    study = read_study(written(tmp_path, f"seeds: [4, 2]\n{AXIS}").parent)
+    assert study.name == tmp_path.name
+    assert [(s.command, s.seeds) for s in study.stages.values()] == [("fit", (4, 2))] * 2
+    assert study.rows == ("variant",)
+    assert [(c.name, c.stage, c.metric, c.where) for c in study.columns] == [
+        ("val/f1", "b", "val/f1", {})
+    ]
+
+
+def test_a_list_axis_names_its_values_by_themselves(tmp_path):
+    study = read_study(written(tmp_path, "grid: {a.data.max_length: [512, null], b.lr: [1e-3]}\n"))
+    assert study.axes == {
+        "max_length": {
+            "512": {"a": {"data.max_length": 512}},
+            "None": {"a": {"data.max_length": None}},
+        },
+        "lr": {"1e-3": {"b": {"lr": "1e-3"}}},
+    }

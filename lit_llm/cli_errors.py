@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
+from lit_llm.strict_yaml import Document
 
 _NOISE = re.compile(
     r"Does not validate|Subtypes:|Errors:|Given value type:|Given value: (NestedArg|Namespace|\{)"
@@ -31,16 +31,7 @@ def check_yaml(paths: Iterable[str]) -> None:
     for path in paths:
         if not Path(path).is_file():
             raise ValueError(f"--config {path}: there is no such file")
-        try:
-            content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-        except yaml.MarkedYAMLError as error:
-            mark = error.problem_mark
-            line = f":{mark.line + 1}" if mark else ""
-            raise ValueError(f"{path}{line}: this is not YAML: {error.problem}") from None
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
-            raise ValueError(f"{path}: this is not YAML: {error}") from None
-        if not isinstance(content, dict):
-            raise ValueError(f"{path}: a configuration is a mapping such as 'trainer: ...'")
+        content = Document(Path(path)).content
         if "dict_kwargs" in _keys(content):
             raise ValueError(f"{path}: dict_kwargs is not accepted; settings stand in init_args")
 

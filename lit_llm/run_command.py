@@ -18,13 +18,13 @@ from filelock import FileLock, Timeout
 from rich.console import Console
 
 from lit_llm.argument_parser import CommandParser
+from lit_llm.strict_yaml import Document
 from lit_llm.study.drawing import commands, graph, summary
 from lit_llm.study.engines import Engine, LocalEngine
 from lit_llm.study.ledger import Ledger, Verdict
 from lit_llm.study.overview import Overview, duration
 from lit_llm.study.plan import Cell, Plan, plan_study
 from lit_llm.study.runner import Runner
-from lit_llm.study.strict_yaml import Document
 from lit_llm.study.study_file import Study, read_study
 
 DESCRIPTION = """\

@@ -79,7 +79,7 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, data: Any) -> None:
     """Write plain data as indented JSON; a number that is not finite becomes null."""
     text = json.dumps(redacted(_finite(data)), indent=2, ensure_ascii=False, allow_nan=False)
-    write_text(path, text + "\n")
+    replace_text(path, text + "\n")
 
 
 def write_records(path: Path, records: Iterable[Mapping[str, Any]]) -> None:

@@ -153,7 +153,7 @@ def test_bad_words_get_one_sentence(experiment, words, message, capsys):
     [
         ("model: [\n", "bad.yaml:2: this is not YAML"),
         ("modle: 1\n", "modle: there is no such setting; did you mean model? ("),
-        ("- a\n", "a configuration is a mapping"),
+        ("- a\n", "keys and values were expected"),
         ("trainer:\n  max_epoch: 3\n", "bad.yaml:2"),
     ],
 )

@@ -23,8 +23,9 @@ ALLOWED = {
     "random_state": set(),
     "signals": set(),
     "signals_of_parent": set(),
-    "study": {"durable", "run_directory", "secrets", "signals_of_parent"},
-    "tables": {"durable", "study"},
+    "strict_yaml": set(),
+    "study": {"durable", "run_directory", "secrets", "signals_of_parent", "strict_yaml"},
+    "tables": {"durable", "strict_yaml", "study"},
     "callbacks": {"batch", "checkpoint_io", "durable", "random_state", "schedules", "signals"},
 }
 

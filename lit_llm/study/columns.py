@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from lit_llm.strict_yaml import Document, Keys, did_you_mean
 from lit_llm.study.stages import Stage
-from lit_llm.study.strict_yaml import Document, Keys, did_you_mean
-from lit_llm.study.variants import Changes
+from lit_llm.study.variants import RESERVED, Changes
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,9 @@ def read_table(
         raise document.fault(
             ("table", "rows"), "the name of an axis was expected, or a list of them"
         )
-    for row in rows:
+    for row in map(str, rows):
+        if rows.count(row) > 1:
+            raise document.fault(("table", "rows"), f"{row} is given twice")
         if row not in axes:
             raise document.fault(
                 ("table", "rows"), f"there is no axis {row!r}{did_you_mean(row, axes)}"
@@ -59,6 +61,9 @@ def read_table(
             raise document.fault(
                 ("table", "columns"), "a list of metrics, or 'HEADING: {metric: ...}'"
             )
+        for metric in columns:
+            if columns.count(metric) > 1:
+                raise document.fault(("table", "columns"), f"{metric} is given twice")
         columns = {metric: {"metric": metric} for metric in columns}
     return tuple(rows), tuple(
         _column(document, stages, axes, rows, str(name), column) for name, column in columns.items()
@@ -75,11 +80,11 @@ def _column(
 ) -> Column:
     keys: Keys = ("table", "columns", name)
     content = {"metric": content} if isinstance(content, str) else content
-    document.check_keys(content, keys, ("stage", "metric", *axes))
+    document.check_keys(content, keys, (*RESERVED, *axes))
     if not isinstance(content.get("metric"), str):
         raise document.fault(keys, "name the metric: 'metric: test/entity_f1'")
     stage = content.get("stage", list(stages)[-1])
-    if stage not in stages:
+    if str(stage) not in stages:
         raise document.fault(keys, f"there is no stage {stage!r}{did_you_mean(stage, stages)}")
     where = {axis: str(content[axis]) for axis in axes if axis in content}
     for axis, value in where.items():

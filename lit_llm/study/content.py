@@ -35,8 +35,9 @@ def path_in(key: str, value: Any) -> Path | None:
         found = importlib.util.find_spec(package) if package.isidentifier() else None
         roots = list((found and found.submodule_search_locations) or [])
         return Path(roots[0], inside) if roots else Path(value)
-    if "/" in value or key.endswith("path"):
-        return Path(value).expanduser()
+    if value.strip("/. ") and ("/" in value or key.endswith("path")):
+        with suppress(RuntimeError):  # ~ of a user that is none
+            return Path(value).expanduser()
     return None
 
 
@@ -54,7 +55,7 @@ class Hashes:
         self._memory = memory
         self._known: dict[str, list[str]] = {}
         if memory is not None and memory.exists():
-            with suppress(ValueError):  # it only saves time
+            with suppress(ValueError, TypeError):  # it only saves time
                 self._known = dict(json.loads(memory.read_text(encoding="utf-8")))
         self._new = False
         self._answers: dict[Path, tuple[float, str | None]] = {}
@@ -74,7 +75,7 @@ class Hashes:
         return answer
 
     def _look(self, path: Path) -> str | None:
-        if not path.exists():
+        if not path.is_file() and not path.is_dir():
             return None
         files = sorted(_files(path))
         states = [
@@ -104,7 +105,8 @@ def _files(path: Path) -> Iterator[Path]:
         return
     for root, directories, names in os.walk(path, followlinks=True):
         directories[:] = [name for name in directories if name[0] != "."]
-        yield from (Path(root, name) for name in names if name[0] != ".")
+        paths = (Path(root, name) for name in names if name[0] != ".")
+        yield from (path for path in paths if path.is_file())  # a link may lead nowhere
 
 
 def _digest(data: Any) -> str:

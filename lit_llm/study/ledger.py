@@ -12,7 +12,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from lit_llm.run_directory import LOCK, write_json
-from lit_llm.study.content import Hashes
+from lit_llm.study.content import Hashes, file_sha256
 from lit_llm.study.plan import Cell, Plan
 from lit_llm.study.record import (
     differences,
@@ -22,7 +22,9 @@ from lit_llm.study.record import (
     read_request,
     request,
 )
-from lit_llm.study.settings import flags
+from lit_llm.study.settings import BASE, flags
+
+_NOT_HERE = "what it left is not here"
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,9 @@ class Ledger:
         self.plan, self.results, self.runs = plan, results, runs
         self.hashes = Hashes(runs / ".hashes.json")
         self.records = {name: read_record(results / name) for name in plan.cells}
+        self._outputs: dict[str, str | None] = {}  # of finished runs without a record
+        configs = {str(BASE), *(config for cell in plan.cells.values() for config in cell.configs)}
+        self._configs = {config: file_sha256(Path(config)) for config in configs}
 
     def verdict(self, cell: Cell, unsettled: Collection[str] = (), again: bool = False) -> Verdict:
         """What is to be done about a cell whose needs are settled.
@@ -67,22 +72,23 @@ class Ledger:
         waits = [need for need in cell.needs.values() if need in unsettled]
         record = self.records[cell.name]
         asked = self._request(cell)
-        why = differences(record["request"], asked, cell) if record else ["new"]
+        why = differences(record["request"], asked) if record else ["new"]
         if waits:
             later = {f"what {stage} left" for stage, need in cell.needs.items() if need in waits}
-            if set(why) <= later:
+            if set(why) <= later and not again:
                 return Verdict("wait", f"done, if {', '.join(waits)} leaves the same again")
-            return Verdict("run", "; ".join(reason for reason in why if reason not in later))
+            why = [reason for reason in why if reason not in later]
+            return Verdict("run", "; ".join(why) or _NOT_HERE)
         if not why and not again:
             return Verdict("done")
         started = read_request(self._request_path(cell))
-        if started is not None and not differences(started, asked, cell):
+        if started is not None and not differences(started, asked):
             if (cell.run_dir / "results.json").exists():
-                if not again or outputs_of(cell, self.hashes) is not None:
+                if not again:
                     return Verdict("keep", "finished; its figures are not kept yet")
             elif (cell.run_dir / "config.yaml").exists() and cell.stage.command == "fit":
                 return Verdict("resume", "interrupted")
-        return Verdict("run", "; ".join(why) or "what it left is not here")
+        return Verdict("run", "; ".join(why) or _NOT_HERE)
 
     def is_here(self, cell: Cell) -> bool:
         """Whether what later stages read from a done cell is on this machine, unchanged."""
@@ -111,6 +117,8 @@ class Ledger:
                     need for need in cell.needs.values() if found[need].kind not in ("done", "keep")
                 }
                 found[name] = self.verdict(cell, unsettled, name in again)
+                if found[name].kind == "keep":
+                    self._outputs[name] = outputs_of(cell, self.hashes)
             missing = {
                 need
                 for name, cell in cells.items()
@@ -126,16 +134,24 @@ class Ledger:
     def start(self, cell: Cell, verdict: Verdict) -> tuple[list[str], Path | None]:
         """Prepare a cell's run directory.
 
+        Raises:
+            ValueError: a configuration file has changed since the study was planned.
+
         Returns:
             The command's words, and where an earlier run that does not count any more was moved.
         """
+        for config in (str(BASE), *cell.configs):
+            if file_sha256(Path(config)) != self._configs[config]:
+                raise ValueError(
+                    f"{config} has changed since the study was planned: start it again"
+                )
         if verdict.kind == "resume":
             packages = {k: v for k, v in cell.stage.settings.items() if k == "allow_import"}
             return ["fit", "--resume", str(cell.run_dir), *flags(packages)], None
         moved = None
         asked = self._request(cell)
         started = read_request(self._request_path(cell))
-        if cell.stage.command != "fit" and started and not differences(started, asked, cell):
+        if cell.stage.command != "fit" and started and not differences(started, asked):
             shutil.rmtree(cell.run_dir, ignore_errors=True)  # an unfinished scoring
         if cell.run_dir.exists() and any(_visible(cell.run_dir)):
             stamp = datetime.now().strftime("%Y-%m-%d_%H-%M-%S_%f")
@@ -165,7 +181,8 @@ class Ledger:
 
     def _request(self, cell: Cell) -> dict[str, Any]:
         outputs = {
-            stage: (self.records[need] or {}).get("outputs") for stage, need in cell.needs.items()
+            stage: record["outputs"] if (record := self.records[need]) else self._outputs.get(need)
+            for stage, need in cell.needs.items()
         }
         return request(cell, outputs, self.hashes)
 

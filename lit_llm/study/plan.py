@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lit_llm.study.settings import combined, flags
+from lit_llm.study.columns import Column
+from lit_llm.study.settings import combined, flags, same
 from lit_llm.study.stages import REFERENCE, Stage
-from lit_llm.study.strict_yaml import Keys
 from lit_llm.study.study_file import Study
+from lit_llm.study.variants import keys_of
 
 Values = Mapping[str, str]
 """A variant: axis -> the name of its value. A stage has those of the axes it depends on."""
@@ -28,10 +29,12 @@ class Cell:
         seed: ``seed_everything``.
         needs: cells it reads from: stage -> cell name.
         run_dir: where its run goes.
+        configs: its configuration files.
         words: the command, after ``lit-llm``.
         written: the same as the study has it, its parameters not filled in.
         settings: what configuration files and flags amount to; ``${stage}`` stands for what comes
             from an earlier stage.
+        by_default: the same with the file's own parameters, whatever the command line gave.
     """
 
     name: str
@@ -40,9 +43,11 @@ class Cell:
     seed: int
     needs: Mapping[str, str]
     run_dir: Path
+    configs: tuple[str, ...]
     words: tuple[str, ...]
     written: tuple[str, ...]
     settings: Mapping[str, Any]
+    by_default: Mapping[str, Any]
 
     @property
     def group(self) -> str:
@@ -75,24 +80,115 @@ def plan_study(study: Study, runs: Path, allow_idle: bool = False) -> Plan:
         allow_idle: accept variants that change nothing.
 
     Raises:
-        ValueError: a configuration file is missing, a variant changes nothing, or a stage needs a
-            seed that another was not run with.
+        ValueError: a configuration file is missing, a variant changes nothing, a stage needs a
+            seed that another was not run with, or a column does not say which variant it means.
     """
-    depends_on = _dependencies(study)
-    found: dict[str, Cell] = {}
+    planner = _Planner(study, runs)
     referred = {name for stage in study.stages for name in _references(study, stage)}
     wanted = [
-        (number, position, stage, values, seed)
+        (number, position, stage.name, values, seed)
         for position, stage in enumerate(study.stages.values())
         if stage.name not in referred  # the others run where one of these needs them
-        for values in _variants(study, depends_on[stage.name])
+        for values in _variants(study, planner.depends_on[stage.name])
         for number, seed in enumerate(stage.seeds)
     ]
-    for _, _, stage, values, seed in sorted(wanted, key=lambda item: item[:2]):
-        _add(study, runs, depends_on, found, stage.name, values, seed)
+    for _, _, name, values, seed in sorted(wanted, key=lambda item: item[:2]):
+        planner.add(name, values, seed)
     if not allow_idle:
         _refuse_idle_variants(study)
-    return Plan(study, found, depends_on)
+    for column in study.columns:
+        _check_column(study, column, planner.depends_on[column.stage])
+    return Plan(study, planner.cells, planner.depends_on)
+
+
+class _Planner:
+    """Cells by name, each planned with all it needs."""
+
+    def __init__(self, study: Study, runs: Path) -> None:
+        self.study, self.runs = study, runs
+        self.defaults: Mapping[str, Any] = study.document.content.get("parameters", {})
+        self.depends_on = _dependencies(study)
+        self.cells: dict[str, Cell] = {}
+
+    def add(self, stage_name: str, values: Values, seed: int) -> str:
+        """Plan a stage's cell, unless it is there already; its name."""
+        values = {axis: values[axis] for axis in self.depends_on[stage_name]}
+        name = f"{','.join(values.values()) or 'shared'}/{stage_name}/seed={seed}"
+        if name not in self.cells:
+            stage = self.study.stages[stage_name]
+            for axis, value in values.items():
+                stage = stage.changed(self.study.axes[axis][value].get(stage_name, {}))
+            needs = {
+                reference: self.add(reference, values, self._seed_for(stage, reference, seed))
+                for reference in stage.references()
+                if reference in self.study.stages
+            }
+            self.cells[name] = self._cell(name, stage, values, seed, needs)
+        return name
+
+    def _seed_for(self, stage: Stage, reference: str, seed: int) -> int:
+        theirs = self.study.stages[reference].seeds
+        if seed in theirs:
+            return seed
+        if len(theirs) == 1:
+            return theirs[0]
+        raise self.study.document.fault(
+            ("stages", reference, "seeds"),
+            f"{stage.name} with seed {seed} needs {reference} with that seed, or one for all; it "
+            f"has {', '.join(map(str, theirs))}",
+        )
+
+    def _cell(
+        self, name: str, stage: Stage, values: Values, seed: int, needs: Mapping[str, str]
+    ) -> Cell:
+        parameters = self.study.parameters
+        run_dir = self.runs / name
+        directories = {reference: str(self.runs / needed) for reference, needed in needs.items()}
+        configs = tuple(str(_filled(config, parameters)) for config in stage.configs)
+
+        def words(configs: Iterable[str], names: Mapping[str, Any]) -> tuple[str, ...]:
+            settings = {key: _filled(value, names) for key, value in stage.settings.items()}
+            files = [word for config in configs for word in ("--config", config)]
+            ours = ("--seed_everything", str(seed), "--run_dir", str(run_dir))
+            return (stage.command, *files, *flags(settings), *ours)
+
+        try:
+            settings = _amounts_to(stage, parameters, seed)
+            by_default = settings
+            if parameters != self.defaults:
+                by_default = _amounts_to(stage, self.defaults, seed, configs)
+        except ValueError as error:
+            raise ValueError(
+                f"{error} (configs of {name} in {self.study.path}; paths begin where lit-llm is "
+                "started)"
+            ) from None
+        return Cell(
+            name=name,
+            stage=stage,
+            values=values,
+            seed=seed,
+            needs=needs,
+            run_dir=run_dir,
+            configs=configs,
+            words=words(configs, {**parameters, **directories}),
+            written=words(stage.configs, directories),
+            settings=settings,
+            by_default=by_default,
+        )
+
+
+def _amounts_to(
+    stage: Stage,
+    parameters: Mapping[str, Any],
+    seed: int | None = None,
+    configs: Iterable[str] | None = None,
+) -> dict[str, Any]:
+    settings = {key: _filled(value, parameters) for key, value in stage.settings.items()}
+    if seed is not None:
+        settings["seed_everything"] = seed
+    if configs is None:
+        configs = (str(_filled(config, parameters)) for config in stage.configs)
+    return combined(configs, settings)
 
 
 def _references(study: Study, name: str) -> list[str]:
@@ -108,6 +204,7 @@ def _references(study: Study, name: str) -> list[str]:
 
 
 def _dependencies(study: Study) -> dict[str, tuple[str, ...]]:
+    """The axes that each stage depends on: by changes of its own, or through a reference."""
     depends_on: dict[str, tuple[str, ...]] = {}
     for name in study.stages:
         own = {
@@ -124,91 +221,6 @@ def _dependencies(study: Study) -> dict[str, tuple[str, ...]]:
 def _variants(study: Study, axes: tuple[str, ...]) -> Iterator[dict[str, str]]:
     for names in itertools.product(*(study.axes[axis] for axis in axes)):
         yield dict(zip(axes, names, strict=True))
-
-
-def _add(
-    study: Study,
-    runs: Path,
-    depends_on: Mapping[str, tuple[str, ...]],
-    found: dict[str, Cell],
-    name: str,
-    values: Values,
-    seed: int,
-) -> Cell:
-    """The cell of a stage, planned with all it needs unless it is there already."""
-    values = {axis: values[axis] for axis in depends_on[name]}
-    place = f"{','.join(values.values()) or 'shared'}/{name}/seed={seed}"
-    if place in found:
-        return found[place]
-    stage = _in_variant(study, name, values)
-    needs = {}
-    for reference in stage.references():
-        if reference in study.stages:
-            their_seed = _seed_for(study, stage, reference, seed)
-            needs[reference] = _add(
-                study, runs, depends_on, found, reference, values, their_seed
-            ).name
-    found[place] = _cell(study, runs, place, stage, values, seed, needs)
-    return found[place]
-
-
-def _in_variant(study: Study, name: str, values: Values) -> Stage:
-    stage = study.stages[name]
-    for axis, value in values.items():
-        stage = stage.changed(study.axes[axis][value].get(name, {}))
-    return stage
-
-
-def _seed_for(study: Study, stage: Stage, reference: str, seed: int) -> int:
-    theirs = study.stages[reference].seeds
-    if seed in theirs:
-        return seed
-    if len(theirs) == 1:
-        return theirs[0]
-    raise study.document.fault(
-        ("stages", reference, "seeds"),
-        f"{stage.name} with seed {seed} needs {reference} with that seed, or one for all; it has "
-        f"{', '.join(map(str, theirs))}",
-    )
-
-
-def _cell(
-    study: Study,
-    runs: Path,
-    place: str,
-    stage: Stage,
-    values: Values,
-    seed: int,
-    needs: Mapping[str, str],
-) -> Cell:
-    run_dir = runs / place
-    configs = [str(_filled(config, study.parameters)) for config in stage.configs]
-    settings = {k: _filled(v, study.parameters) for k, v in stage.settings.items()}
-    directories = {reference: str(runs / needed) for reference, needed in needs.items()}
-    ours = ("--seed_everything", str(seed), "--run_dir", str(run_dir))
-
-    def words(configs: Iterable[str], settings: Mapping[str, Any]) -> tuple[str, ...]:
-        given = flags({key: _filled(value, directories) for key, value in settings.items()})
-        files = [word for config in configs for word in ("--config", config)]
-        return (stage.command, *files, *given, *ours)
-
-    try:
-        combination = combined(configs, {**settings, "seed_everything": seed})
-    except ValueError as error:
-        raise ValueError(
-            f"{error} (configs of {place} in {study.path}; paths begin where lit-llm is started)"
-        ) from None
-    return Cell(
-        name=place,
-        stage=stage,
-        values=values,
-        seed=seed,
-        needs=needs,
-        run_dir=run_dir,
-        words=words(configs, settings),
-        written=words(stage.configs, stage.settings),
-        settings=combination,
-    )
 
 
 def _filled(value: Any, names: Mapping[str, Any]) -> Any:
@@ -235,25 +247,25 @@ def _refuse_idle_variants(study: Study) -> None:
     for axis, values in study.axes.items():
         seen: dict[str, list[Any]] = {}
         for value, changes in values.items():
-            effect = _effect(study, changes)
-            same = [other for other, theirs in seen.items() if theirs == effect]
-            if same:
-                keys: Keys = ("variants", value)
-                if "grid" in study.document.content:
-                    keys = ("grid", axis, value)
-                raise study.document.fault(
-                    keys, f"this variant changes nothing: it is the same as {same[0]!r}"
-                )
+            effect = [
+                _amounts_to(stage.changed(changes.get(stage.name, {})), study.parameters)
+                for stage in study.stages.values()
+            ]
+            for other, theirs in seen.items():
+                if same(theirs, effect):
+                    raise study.document.fault(
+                        keys_of(study.document, axis, value),
+                        f"this variant changes nothing: it is the same as {other!r}",
+                    )
             seen[value] = effect
 
 
-def _effect(study: Study, changes: Mapping[str, Mapping[str, Any]]) -> list[Any]:
-    """What all stages amount to under one axis's changes alone."""
-    stages = [stage.changed(changes.get(stage.name, {})) for stage in study.stages.values()]
-    return [
-        combined(
-            [str(_filled(config, study.parameters)) for config in stage.configs],
-            {key: _filled(value, study.parameters) for key, value in stage.settings.items()},
-        )
-        for stage in stages
-    ]
+def _check_column(study: Study, column: Column, depends_on: tuple[str, ...]) -> None:
+    """A figure is that of one variant: rows and column together name it."""
+    for axis in depends_on:
+        if axis not in study.rows and axis not in column.where:
+            raise study.document.fault(
+                ("table", "columns", column.name),
+                f"say which {axis} is meant ({axis}: one of {', '.join(study.axes[axis])}), or "
+                "make it a row",
+            )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from lit_llm.run_directory import write_json
 from lit_llm.secrets import redacted
 from lit_llm.study.content import Hashes, file_sha256, path_in
 from lit_llm.study.plan import Cell
+from lit_llm.study.settings import same
 
 RESULTS_VERSION = 1
 """Raise by hand when the same commands must give other results: every stage runs again."""
@@ -18,6 +19,8 @@ RESULTS_VERSION = 1
 RECORD = "stage.json"
 _SCHEMA = 1
 _KEPT = ("results.json", "report.md")
+_ENVIRONMENT_FILE = "environment.json"
+_REQUEST = {"results_version", "command", "settings", "inputs", "needs"}
 _DATA_STAND_SECONDS = 60.0  # a study of thousands of stages looks at its data once a minute
 _ENVIRONMENT = ("python", "platform", "packages", "processor", "threads", "gpus", "cuda")
 
@@ -31,16 +34,21 @@ def request(cell: Cell, outputs: Mapping[str, str | None], hashes: Hashes) -> di
         hashes: to look into files with.
 
     Returns:
-        ``results_version``; ``command``; ``settings``: without those that name a file or directory
-        that is here; ``inputs``: these, with what the study writes and what they hold; ``needs``.
+        ``results_version``; ``command``; ``settings``: without those that
+            name a file or directory that is here; ``inputs``: these, with where they are by
+            default and what they hold; ``needs``.
     """
-    settings, inputs = dict(cell.settings), {}
+    settings: dict[str, Any] = {}
+    inputs: dict[str, Any] = {}
     for key, value in cell.settings.items():
-        path = path_in(key, value)
-        content = hashes.of(path, _DATA_STAND_SECONDS) if path is not None else None
-        if content is not None:
-            inputs[key] = {"written": cell.stage.settings.get(key, value), "content": content}
-            del settings[key]
+        by_default = dict(_items(key, cell.by_default.get(key)))
+        for name, item in _items(key, value):
+            path = None if key.startswith("trainer.") else path_in(key, item)
+            content = path and hashes.of(path, _DATA_STAND_SECONDS)
+            if content is None:
+                settings[name] = item
+            else:
+                inputs[name] = {"by_default": by_default.get(name), "content": content}
     return {
         "results_version": RESULTS_VERSION,
         "command": cell.stage.command,
@@ -50,7 +58,14 @@ def request(cell: Cell, outputs: Mapping[str, str | None], hashes: Hashes) -> di
     }
 
 
-def differences(before: Mapping[str, Any], now: Mapping[str, Any], cell: Cell) -> list[str]:
+def _items(key: str, value: Any) -> list[tuple[str, Any]]:
+    """A setting, or the elements of a list of paths one by one."""
+    if isinstance(value, list) and any(path_in(key, item) is not None for item in value):
+        return [(f"{key}[{number}]", item) for number, item in enumerate(value)]
+    return [(key, value)]
+
+
+def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """What has changed between two requests, a phrase each; nothing if the result still stands.
 
     An input that is not on this machine is taken to be what it was.
@@ -59,22 +74,18 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any], cell: Cell) -
     for key in ("results_version", "command"):
         if before[key] != now[key]:
             found.append(f"{key} {before[key]} -> {now[key]}")
-    absent = {
-        key
-        for key, value in before["inputs"].items()
-        if key not in now["inputs"]
-        and path_in(key, now["settings"].get(key)) is not None
-        and _same(key, value["written"], cell.stage.settings.get(key, now["settings"][key]))
-    }
-    for key in sorted(before["inputs"].keys() | now["inputs"].keys()):
-        old, new = before["inputs"].get(key), now["inputs"].get(key)
-        if key not in absent and (old and old["content"]) != (new and new["content"]):
-            found.append(f"what {key} holds" if old and new else f"{key}")
+    old, new = dict(before["inputs"]), dict(now["inputs"])
+    for key in old.keys() - new.keys():  # data that are not here are taken to be what they were
+        if same(old[key].get("by_default"), now["settings"].get(key)):
+            del old[key]
+    for key in sorted(old.keys() | new.keys()):
+        if old.get(key, {}).get("content") != new.get(key, {}).get("content"):
+            found.append(f"what {key} holds" if key in old and key in new else key)
     inputs = before["inputs"].keys() | now["inputs"].keys()
     for key in sorted(before["settings"].keys() | now["settings"].keys()):
-        old, new = before["settings"].get(key), now["settings"].get(key)
-        if key not in inputs and not _same(key, old, new):
-            found.append(f"{key} {_short(old)} -> {_short(new)}")
+        was, value = before["settings"].get(key), now["settings"].get(key)
+        if key not in inputs and not _same(key, was, value):
+            found.append(f"{key} {_short(key, was)} -> {_short(key, value)}")
     for stage in sorted(before["needs"].keys() | now["needs"].keys()):
         if before["needs"].get(stage) != now["needs"].get(stage):
             found.append(f"what {stage} left")
@@ -83,11 +94,11 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any], cell: Cell) -
 
 def _same(key: str, recorded: Any, value: Any) -> bool:
     """Whether a recorded setting is this one; a secret was written down as ``***``."""
-    return bool(recorded == value or recorded == redacted({key: value})[key])
+    return same(recorded, value) or same(recorded, redacted({key: value})[key])
 
 
-def _short(value: Any) -> str:
-    text = json.dumps(redacted(value))
+def _short(key: str, value: Any) -> str:
+    text = json.dumps(redacted({key: value})[key])
     return text if len(text) <= 40 else f"{text[:37]}..."
 
 
@@ -106,13 +117,14 @@ def keep(
     Raises:
         ValueError: the run left no results.
     """
-    if not (cell.run_dir / "results.json").exists():
-        raise ValueError(f"{cell.name}: it ended without a results.json in {cell.run_dir}")
+    for name in (*_KEPT, _ENVIRONMENT_FILE):
+        if not (cell.run_dir / name).exists():
+            raise ValueError(f"{cell.name}: it ended without a {name} in {cell.run_dir}")
     place.mkdir(parents=True, exist_ok=True)
     (place / RECORD).unlink(missing_ok=True)  # until all is written there is no record
     for name in _KEPT:
         (place / name).write_bytes((cell.run_dir / name).read_bytes())
-    facts = _read_json(cell.run_dir / "environment.json")
+    facts = _read_json(cell.run_dir / _ENVIRONMENT_FILE)
     starts = [facts, *facts.get("resumed", [])]
     record = {
         "schema": _SCHEMA,
@@ -166,14 +178,10 @@ def read_results(place: Path) -> dict[str, Any]:
 def read_request(path: Path) -> dict[str, Any] | None:
     """What a run directory was started with; None if that is not known."""
     try:
-        return _read_json(path)
+        asked = _read_json(path)
     except (OSError, ValueError):
         return None
-
-
-def cells_kept(results: Path) -> Iterable[Path]:
-    """The directories among the results that hold a record."""
-    return sorted(path.parent for path in results.rglob(RECORD))
+    return asked if asked.keys() >= _REQUEST else None
 
 
 def _read_json(path: Path) -> dict[str, Any]:

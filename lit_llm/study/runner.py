@@ -85,13 +85,26 @@ class Runner:
                     self.overview.block(cell, lost[0])
                     continue
                 verdict = self.ledger.verdict(cell, again=name in self.again)
-                if verdict.kind == "keep":
-                    self.ledger.finish(cell, None)
+                if verdict.kind == "keep" and not self._keep(cell):
+                    continue
                 if verdict.kind in ("done", "keep"):
                     self.done.add(name)
                     self.overview.done(cell, verdict.why)
                 elif not self._fetch_needs(cell):
                     self.ready.append((cell, verdict))
+
+    def _keep(self, cell: Cell, seconds: float | None = None) -> bool:
+        """Keep a finished cell's figures; False, and a failure, if it left none."""
+        try:
+            self.ledger.finish(cell, seconds)
+        except (ValueError, OSError) as error:
+            self._fail(cell, str(error))
+            return False
+        return True
+
+    def _fail(self, cell: Cell, why: str) -> None:
+        self.lost.add(cell.name)
+        self.overview.fail(cell, why, self.ledger.log(cell))
 
     def _fetch_needs(self, cell: Cell) -> bool:
         """Send back what the cell reads from and is not on this machine; whether there was any."""
@@ -120,7 +133,11 @@ class Runner:
                 self.overview.say(f"waits for another process at work in {cell.run_dir}")
                 self.busy.append(cell)
                 continue
-            words, moved = self.ledger.start(cell, verdict)
+            try:
+                words, moved = self.ledger.start(cell, verdict)
+            except (ValueError, OSError) as error:
+                self._fail(cell, str(error))
+                continue
             log = self.ledger.log(cell)
             if moved is not None:
                 self.overview.say(f"moved an earlier run to {moved}")
@@ -139,20 +156,19 @@ class Runner:
         cell, started = self.running.pop(future)
         try:
             code = future.result()
-            if code == 0:
-                self.ledger.finish(cell, time.monotonic() - started)
+            why = f"exit code {code}" if code > 0 else f"killed by signal {-code}"
+        except Exception as error:  # an engine's own: the job was cancelled, the node is gone
+            code = 1
+            why = str(error).strip().split("\n")[-1] or type(error).__name__
+        if code == 0:
+            if self._keep(cell, time.monotonic() - started):
                 self.done.add(cell.name)
                 self.again.discard(cell.name)
                 self.overview.done(cell)
-                return
-            why = f"exit code {code}" if code > 0 else f"killed by signal {-code}"
-        except Exception as error:  # an engine's own: the job was cancelled, the node is gone
-            why = str(error).strip().split("\n")[-1] or type(error).__name__
-        if self.signal is not None:
+        elif self.signal is not None:
             self.overview.stop(cell)
         else:
-            self.lost.add(cell.name)
-            self.overview.fail(cell, why, self.ledger.log(cell))
+            self._fail(cell, why)
 
     @contextmanager
     def _noting_signals(self) -> Iterator[None]:

@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from lit_llm.study.strict_yaml import Document
+from lit_llm.strict_yaml import Document
 
 BASE = Path(__file__).parents[1] / "base.yaml"
 
@@ -22,8 +22,7 @@ WITHOUT_EFFECT = (
 )
 """Settings that cannot change a result: a stage that differs in these alone is done."""
 
-_NUMBER = re.compile(r"[-+]?(\d[\d_]*\.?\d*|\.\d+)(e[-+]?\d+)?", re.IGNORECASE)
-_WORDS = {"null": None, "none": None, "true": True, "false": False}
+_EXPONENT = re.compile(r"[-+]?\d+(\.\d*)?e[-+]?\d+", re.IGNORECASE)
 
 
 def combined(configs: Iterable[str], settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -40,7 +39,7 @@ def combined(configs: Iterable[str], settings: Mapping[str, Any]) -> dict[str, A
         ValueError: a file is missing or no YAML mapping.
     """
     flat = dict(_of_files(tuple(configs)))
-    _update(flat, {k.replace(".init_args.", "."): plain(v) for k, v in settings.items()})
+    _update(flat, {flag_name(key): plain(value) for key, value in settings.items()})
     return {key: value for key, value in flat.items() if not _is(key, WITHOUT_EFFECT)}
 
 
@@ -61,7 +60,7 @@ def _of_file(path: str) -> Mapping[str, Any]:
 def _flat(content: Mapping[str, Any], prefix: str) -> Iterable[tuple[str, Any]]:
     for key, value in content.items():
         name = prefix if key == "init_args" else f"{prefix}.{key}".lstrip(".")
-        if isinstance(value, Mapping) and value:
+        if isinstance(value, Mapping) and (value or key == "init_args"):
             yield from _flat(value, name)
         else:
             yield name, plain(value)
@@ -73,23 +72,34 @@ def _update(flat: dict[str, Any], later: Mapping[str, Any]) -> None:
             key = key.removesuffix("+")
             before = flat.get(key) or []
             value = [*before, *(value if isinstance(value, list) else [value])]
-        if key not in flat:  # it may stand for a part of what was one value, or the other way
+        inner = [other for other in flat if other.startswith(f"{key}.")]
+        if inner and value == {}:
+            continue  # nothing to merge
+        if f"{key}.class_path" in inner and isinstance(value, str):
+            key, inner = f"{key}.class_path", []  # the settings of the class before are kept
+        for other in inner:  # what had parts is one value now, or the other way
+            del flat[other]
+        if key not in flat:
             parts = key.split(".")
             for length in range(1, len(parts)):
                 flat.pop(".".join(parts[:length]), None)
-            for inner in [other for other in flat if other.startswith(f"{key}.")]:
-                del flat[inner]
         flat[key] = value
 
 
+def flag_name(key: str) -> str:
+    """A setting's name as it is typed: without ``init_args``."""
+    return key.replace(".init_args.", ".")
+
+
+def same(one: Any, other: Any) -> bool:
+    """Whether two values are written alike: 1 is one batch, 1.0 all of them."""
+    return json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)
+
+
 def plain(value: Any) -> Any:
-    """A value as the command line's parser reads it: ``1e-3`` is a number there too."""
+    """A value as the command line's parser reads it: ``1e-3`` is a number, and not for YAML."""
     if isinstance(value, str):
-        if value.lower() in _WORDS:
-            return _WORDS[value.lower()]
-        if _NUMBER.fullmatch(value):
-            return float(value)
-        return value
+        return float(value) if _EXPONENT.fullmatch(value) else value
     if isinstance(value, Mapping):
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
@@ -99,7 +109,11 @@ def plain(value: Any) -> Any:
 
 def flags(settings: Mapping[str, Any]) -> list[str]:
     """The command line's words for settings."""
-    return [word for key, value in settings.items() for word in (f"--{key}", _word(value))]
+    words = []
+    for key, value in settings.items():
+        text = _word(value)
+        words += [f"--{key}={text}"] if text.startswith("-") else [f"--{key}", text]
+    return words
 
 
 def _word(value: Any) -> str:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import itertools
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from lit_llm.study.strict_yaml import Document, Keys
+from lit_llm.strict_yaml import Document, Keys
 
 COMMANDS = ("fit", "validate", "test")
 """Commands a stage may be: each fills a ``--run_dir`` with a ``results.json``."""
@@ -16,8 +15,12 @@ COMMANDS = ("fit", "validate", "test")
 REFERENCE = re.compile(r"\$\{([^}]*)\}")
 """``${name}``: an earlier stage's run directory, or one of the study's parameters."""
 
-_NAME = re.compile(r"[A-Za-z0-9][\w.+=-]*")
-_OURS = ("run_dir", "resume", "seed_everything", "config")
+_OURS = {
+    "run_dir": "leave it out",
+    "resume": "leave it out",
+    "seed_everything": "use seeds",
+    "config": "use configs",
+}
 _SHARED = "shared"
 
 
@@ -53,9 +56,7 @@ class Stage:
 
     def references(self) -> list[str]:
         """Names in ``${...}``, in order, each once."""
-        texts = itertools.chain(self.configs, _strings(list(self.settings.values())))
-        found = (name for text in texts for name in REFERENCE.findall(text))
-        return list(dict.fromkeys(name.split("/")[0] for name in found))
+        return references(self.configs, list(self.settings.values()))
 
 
 def read_stages(document: Document) -> dict[str, Stage]:
@@ -71,7 +72,7 @@ def read_stages(document: Document) -> dict[str, Stage]:
     stages = {}
     for name, stage in content.items():
         keys: Keys = ("stages", str(name))
-        check_name(document, keys, name)
+        check_name(document, keys, name, pattern=r"[\w-]*")
         document.check_keys(stage, keys, ("command", "configs", "settings", "seeds"))
         command = stage.get("command", "fit")
         if command not in COMMANDS:
@@ -83,7 +84,11 @@ def read_stages(document: Document) -> dict[str, Stage]:
             seeds = _seeds(document, (*keys, "seeds"), stage["seeds"])
         configs = read_configs(document, (*keys, "configs"), stage.get("configs", []))
         settings = stage.get("settings", {})
-        check_settings(document, (*keys, "settings"), settings)
+        if not isinstance(settings, dict):
+            where = (*keys, "settings")
+            raise document.fault(where, "settings such as 'trainer.max_epochs: 3' were expected")
+        for key, value in settings.items():
+            check_setting(document, (*keys, "settings", str(key)), key, value)
         stages[str(name)] = Stage(str(name), command, configs, settings, seeds)
     return stages
 
@@ -107,33 +112,35 @@ def read_configs(document: Document, keys: Keys, content: Any) -> tuple[str, ...
     return tuple(content)
 
 
-def check_settings(document: Document, keys: Keys, content: Any) -> None:
-    """Refuse settings that are no flags' names, or that the study itself sets."""
-    if not isinstance(content, dict):
-        raise document.fault(keys, "settings such as 'trainer.max_epochs: 3' were expected")
-    for key, value in content.items():
-        where = (*keys, str(key))
-        if str(key) in _OURS:
-            remedy = (
-                "use configs"
-                if key == "config"
-                else "use seeds"
-                if "seed" in key
-                else "leave it out"
-            )
-            raise document.fault(where, f"the study sets this itself: {remedy}")
-        if isinstance(value, dict):
-            raise document.fault(
-                where, f"settings are written as flags are: {key}.{next(iter(value), 'KEY')}: VALUE"
-            )
+def check_setting(document: Document, keys: Keys, key: Any, value: Any) -> None:
+    """Refuse what is no flag's name or value, or is the study's own to set."""
+    if not isinstance(key, str):
+        raise document.fault(keys, "a setting's name was expected, such as trainer.max_epochs")
+    if key in _OURS:
+        raise document.fault(keys, f"the study sets this itself: {_OURS[key]}")
+    if isinstance(value, dict):
+        inner = next(iter(value), "KEY")
+        raise document.fault(keys, f"settings are written as flags are: {key}.{inner}: VALUE")
+    for item in value if isinstance(value, list) else [value]:
+        if not isinstance(item, str | int | float | list | dict | None):
+            raise document.fault(keys, f"write {item} in quotes: it is read as another type")
 
 
-def check_name(document: Document, keys: Keys, name: Any) -> None:
-    """Refuse what cannot be a directory's name everywhere."""
-    if not _NAME.fullmatch(str(name)) or str(name) == _SHARED:
+def check_name(document: Document, keys: Keys, name: Any, pattern: str = r"[\w.+=-]*") -> None:
+    """Refuse what cannot be a directory's name everywhere, and YAML's other words for true."""
+    if isinstance(name, bool):
+        raise document.fault(keys, "write this name in quotes: YAML reads it as true or false")
+    if not re.fullmatch(r"[A-Za-z0-9]" + pattern, str(name)) or str(name) == _SHARED:
+        marks = "_ . + = -" if "." in pattern else "_ -"
         raise document.fault(
-            keys, f"a name is made of letters, digits and _ . + = - (and is not {_SHARED!r})"
+            keys, f"a name is made of letters, digits and {marks} (and is not {_SHARED!r})"
         )
+
+
+def references(*data: Any) -> list[str]:
+    """Names in ``${...}`` anywhere in plain data, in order, each once."""
+    found = (name for text in _strings(data) for name in REFERENCE.findall(text))
+    return list(dict.fromkeys(name.split("/")[0] for name in found))
 
 
 def _strings(data: Any) -> list[str]:

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lit_llm.strict_yaml import Document, Keys, did_you_mean
 from lit_llm.study.columns import Column, read_table
-from lit_llm.study.stages import Stage, check_name, read_stages
-from lit_llm.study.strict_yaml import Document, Keys, did_you_mean
-from lit_llm.study.variants import Changes, read_axes
+from lit_llm.study.stages import Stage, check_name, read_stages, references
+from lit_llm.study.variants import Changes, keys_of, read_axes
 
 _TOP = ("stages", "variants", "grid", "seeds", "parameters", "table")
 
@@ -72,10 +72,13 @@ def _parameters(
 ) -> dict[str, Any]:
     content = document.content.get("parameters", {})
     document.check_keys(content, ("parameters",), content if isinstance(content, dict) else ())
-    for name in content:
-        check_name(document, ("parameters", str(name)), name)
+    for name, value in content.items():
+        keys: Keys = ("parameters", str(name))
+        check_name(document, keys, name)
         if name in stages:
-            raise document.fault(("parameters", name), "a stage has this name")
+            raise document.fault(keys, "a stage has this name")
+        if references(value):
+            raise document.fault(keys, "a parameter does not refer to others")
     for name in given:
         if name not in content:
             raise ValueError(
@@ -92,15 +95,11 @@ def _check_references(study: Study) -> None:
         versions: list[tuple[Keys, Stage]] = [(("stages", name), stage)]
         for axis, values in study.axes.items():
             for value, changes in values.items():
-                place: Keys = ("variants", value)
-                if "grid" in document.content:
-                    place = ("grid", axis, value)
-                versions.append((place, stage.changed(changes.get(name, {}))))
+                version = stage.changed(changes.get(name, {}))
+                versions.append((keys_of(document, axis, value), version))
         for keys, version in versions:
             for reference in version.references():
-                if reference in study.stages and any(
-                    f"${{{reference}" in config for config in version.configs
-                ):
+                if reference in study.stages and reference in references(version.configs):
                     raise document.fault(keys, "configs are read before any stage has run")
                 if reference in before or reference in study.parameters:
                     continue

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from lit_llm.study.stages import Stage, check_name, check_settings, read_configs
-from lit_llm.study.strict_yaml import Document, Keys, did_you_mean
+from lit_llm.strict_yaml import Document, Keys, did_you_mean
+from lit_llm.study.stages import Stage, check_name, check_setting, read_configs
 
 Changes = Mapping[str, Mapping[str, Any]]
 """What a variant changes: stage -> setting (or ``configs``) -> value."""
+
+RESERVED = ("stage", "metric")
+"""Keys of a table's column beside the names of axes."""
 
 
 def read_axes(document: Document, stages: Mapping[str, Stage]) -> dict[str, Mapping[str, Changes]]:
@@ -37,6 +40,8 @@ def read_axes(document: Document, stages: Mapping[str, Stage]) -> dict[str, Mapp
         else:
             axis = str(name)
         check_name(document, keys, axis)
+        if axis in RESERVED:
+            raise document.fault(keys, f"an axis cannot be called {axis}: columns have such a key")
         if axis in axes:
             raise document.fault(keys, f"there are two axes {axis!r}: name one of them in full")
         axes[axis] = _values(document, keys, values, stages)
@@ -71,7 +76,16 @@ def _values(
             if setting in ("configs", "configs+"):
                 value = list(read_configs(document, here, value))
             else:
-                check_settings(document, where, {setting: value})
+                check_setting(document, here, setting, value)
             by_stage.setdefault(stage, {})[setting] = value
         values[str(name)] = by_stage
     return values
+
+
+def keys_of(document: Document, axis: str, value: str) -> Keys:
+    """Where a value of an axis stands in the file."""
+    if "variants" in document.content:
+        return ("variants", value)
+    grid = document.content["grid"]
+    name = next(str(key) for key in grid if str(key).rpartition(".")[2] == axis or key == axis)
+    return ("grid", name, value)

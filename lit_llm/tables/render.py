@@ -15,20 +15,15 @@ def markdown(table: StudyTable) -> str:
     lines = [[*labels, *(_figure(summary) for summary in cells)] for labels, cells in table.rows]
     if not table.axes:  # a study without variants
         heading, lines = ["", *heading], [[table.title, *line] for line in lines]
-    widths = [max(len(line[i]) for line in [heading, *lines]) for i in range(len(heading))]
+    heading = [word.replace("|", "\\|") for word in heading]
+    widths = [max(4, *(len(line[i]) for line in [heading, *lines])) for i in range(len(heading))]
     labels = max(len(table.axes), 1)
-    rule = [
-        "-" * max(width, 3) if i < labels else "-" * (max(width, 4) - 1) + ":"
-        for i, width in enumerate(widths)
-    ]
+    rule = ["-" * width for width in widths]
+    rule[labels:] = ["-" * (width - 1) + ":" for width in widths[labels:]]
     rows = [_line(heading, widths, labels), _line(rule, widths, labels)]
     rows += [_line(line, widths, labels) for line in lines]
     notes = ["Mean ± standard deviation over (n) seeds.", *table.notes]
-    return "\n".join([f"# {table.title}", "", *rows, "", *_paragraph(notes), ""])
-
-
-def _paragraph(notes: list[str]) -> list[str]:
-    return [f"- {note}" for note in notes]
+    return "\n".join([f"# {table.title}", "", *rows, "", *(f"- {note}" for note in notes), ""])
 
 
 def _line(words: list[str], widths: list[int], labels: int) -> str:

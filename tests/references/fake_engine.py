@@ -7,6 +7,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 
 from rich.console import Console
 
@@ -106,6 +107,38 @@ class FakeEngine:
     def close(self):
         self.closed = True
         self._pool.shutdown()
+
+
+class Machine:
+    """Stands for the processes that ``lit-llm run`` starts.
+
+    Attributes:
+        engines: one for each time a study was run.
+        acts: see ``FakeEngine``.
+        faults: what is wrong with the settings of run directories that have the key in their name.
+        checked: commands whose settings were read last.
+    """
+
+    def __init__(self):
+        self.engines, self.acts, self.faults, self.checked = [], {}, {}, []
+
+    def engine(self, slots):
+        self.engines.append(FakeEngine(slots, self.acts))
+        return self.engines[-1]
+
+    def check(self, words, input, **options):
+        assert words[1:] == ["-m", "lit_llm.check_settings"]
+        self.checked = json.loads(input)
+        found = [
+            next((fault for part, fault in self.faults.items() if part in command[-1]), None)
+            for command in self.checked
+        ]
+        return SimpleNamespace(returncode=0, stdout=json.dumps(found), stderr="")
+
+    @property
+    def names(self):
+        """Cells that the last engine started."""
+        return list(self.engines[-1].jobs) if self.engines else []
 
 
 @dataclass

@@ -21,9 +21,9 @@ def run(study, directory, *words):
         "RAY_USAGE_STATS_ENABLED": "0",
     }
     environment.pop("RAY_ADDRESS", None)
+    places = ("--runs", str(directory / "runs"), "--results", str(directory / "results"))
     done = subprocess.run(
-        [sys.executable, "-m", "lit_llm", "run", str(study), "--jobs", "2", *words]
-        + ["--runs", str(directory / "runs"), "--results", str(directory / "results")],
+        [sys.executable, "-m", "lit_llm", "run", str(study), "--jobs", "2", *places, *words],
         capture_output=True,
         text=True,
         env=environment,

@@ -140,6 +140,10 @@ def test_an_answer_may_be_as_old_as_one_says(tmp_path, read):
         ("data.path", "${finetune}/best", None),
         ("data.prompt", "a / b\nc", None),
         ("data.path", None, None),
+        ("data.path", "", None),
+        ("data.path", "./", None),
+        ("data.separator", "/", None),
+        ("data.path", "~nobody_of_this_name/x", None),
         ("data.path", 3, None),
         ("data.path", ["a/b"], None),
         ("model.source", "pkg://no_such_package_here/a", "pkg:/no_such_package_here/a"),
@@ -154,3 +158,11 @@ def test_an_answer_may_be_as_old_as_one_says(tmp_path, read):
 )
 def test_a_setting_names_a_path_or_none(key, value, path):
     assert path_in(key, value) == (None if path is None else Path(path))
+
+
+def test_what_is_no_file_is_passed_over(tmp_path):
+    (tmp_path / "a.txt").write_text("a")
+    alone = Hashes().of(tmp_path)
+    (tmp_path / "link").symlink_to(tmp_path / "nowhere")
+    assert Hashes().of(tmp_path) == alone
+    assert Hashes().of(Path("/dev/null")) is None

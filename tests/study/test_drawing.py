@@ -38,12 +38,12 @@ def test_graph_of_the_tiny_study(tmp_path):
 
 def test_graph_says_what_is_done_and_what_is_read_besides(tmp_path):
     run_study(tmp_path, **{"scratch/finetune/seed=1": 1})
-    both = STUDY.replace('run: "${finetune}"', 'run: "${finetune}", data.path: "${start}/x"')
+    both = STUDY.replace('run: "${finetune}"', 'data.path: "${start}/x", run: "${finetune}"')
     ledger = open_ledger(tmp_path, both)
     text = drawn(ledger)
     assert f"{tmp_path.name}: 9 commands, 4 done, 5 to run\n" in text
     assert "scratch/finetune  seeds 0 1: 1 done, 1 to run\n" in text
-    assert "score  seeds 0 1: to run  (also reads shared/start)" in text
+    assert "    └── scratch/score  seeds 0 1: to run  (also reads shared/start)\n" in text
 
 
 def test_summary_counts_what_is_to_be_done(tmp_path):

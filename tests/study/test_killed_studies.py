@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 
 import pytest
 
@@ -14,17 +15,21 @@ from tests.references.tiny_study import tiny_study
 pytestmark = pytest.mark.faults
 
 
-def start(study, directory, *words):
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "LIT_LLM_CACHE": str(study.parent / "cache")}
-    with (directory.parent / f"{directory.name}.log").open("ab") as log:
+def start(study, directory):
+    cache = str(study.parent / "cache")
+    with log_of(directory).open("ab") as log:
+        places = ("--runs", str(directory / "runs"), "--results", str(directory / "results"))
         return subprocess.Popen(
-            [sys.executable, "-m", "lit_llm", "run", str(study), "--jobs", "2", *words]
-            + ["--runs", str(directory / "runs"), "--results", str(directory / "results")],
+            [sys.executable, "-m", "lit_llm", "run", str(study), "--jobs", "2", *places],
             stdout=log,
             stderr=subprocess.STDOUT,
-            env=environment,
+            env={**os.environ, "OMP_NUM_THREADS": "1", "LIT_LLM_CACHE": cache},
             start_new_session=True,
         )
+
+
+def log_of(directory):
+    return directory.with_name(f"{directory.name}.log")
 
 
 def tables(directory):
@@ -61,13 +66,13 @@ def test_a_study_killed_at_random_moments_ends_with_the_same_table(tmp_path, req
             if how == "everything":
                 victims += descendants(process.pid)
             for pid in victims:
-                try:
+                with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGTERM if how == "asked" else signal.SIGKILL)
-                except ProcessLookupError:
-                    pass
             code = process.wait(timeout=60)
             assert code == (143 if how == "asked" else -9), code
-        assert start(study, directory).wait() == 0, (directory.parent / f"{directory.name}.log").read_text()
+        assert start(study, directory).wait() == 0, (
+            directory.parent / f"{directory.name}.log"
+        ).read_text()
         finished += 1
         assert tables(directory) == whole
     with capsys.disabled():

@@ -4,7 +4,15 @@ from collections import Counter
 
 import pytest
 
-from tests.references.finished_cells import CHAIN, fake_run, kinds, opened, run, run_all
+from tests.references.finished_cells import (
+    CHAIN,
+    fake_run,
+    kinds,
+    opened,
+    run,
+    run_all,
+    write_study,
+)
 
 START = "shared/start/seed=0"
 FINETUNE, SCORE = "started/finetune/seed=1", "started/score/seed=1"
@@ -39,11 +47,15 @@ def test_everything_of_a_new_study_has_to_run(tmp_path):
     assert len(forecast(ledger)) == len(ledger.plan.cells) == 9
 
 
-def test_what_has_run_is_done_here_and_on_another_machine(done):
-    assert forecast(opened(done)) == {}
-    shutil.rmtree(done / "runs")
-    shutil.rmtree(done / "data")
-    assert forecast(opened(done, data="/not/there")) == {}
+def test_what_has_run_is_done_here_and_on_another_machine(tmp_path):
+    text = CHAIN.replace("DATA", "data/of/another/machine")
+    write_study(tmp_path, text)  # and the data
+    run_all(opened(tmp_path, text, data=str(tmp_path / "data")))
+    assert forecast(opened(tmp_path, text, data=str(tmp_path / "data"))) == {}
+    shutil.rmtree(tmp_path / "runs")
+    assert forecast(opened(tmp_path, text)) == {}
+    said = forecast(opened(tmp_path, text, data="somebody/else"))
+    assert said[START] == ("run", "data.path")
 
 
 def test_a_finished_run_that_was_not_kept_is_kept(tmp_path):
@@ -173,7 +185,7 @@ def test_what_was_asked_at_the_start_is_what_is_kept(tmp_path):
     ledger.start(cell, ledger.verdict(cell))
     (tmp_path / "data" / "train.txt").write_text("changed while it ran\n")
     fake_run(cell)
-    ledger.finish(cell, 1.0)
+    opened(tmp_path).finish(cell, 1.0)
     assert forecast(opened(tmp_path))[START] == ("run", "what data.path holds")
 
 
@@ -187,3 +199,32 @@ def test_results_changed_by_hand_stop_the_study(done):
 
 def files(directory):
     return sorted(path for path in directory.rglob("*") if path.is_file())
+
+
+def test_a_stage_whose_own_run_is_needed_again_is_not_called_done(done):
+    """It reads from one that runs first: the commands of a dry run stand in an order that works."""
+    shutil.rmtree(done / "runs")
+    found = forecast(changed(done, "settings: {run:", "settings: {n: 1, run:"))
+    assert found[START][0] == found[FINETUNE][0] == found[SCORE][0] == "run"
+
+
+def test_a_finished_run_that_is_not_kept_yet_makes_nothing_else_run(done):
+    shutil.rmtree(done / "results" / "shared")
+    assert {name: why[0] for name, why in forecast(opened(done)).items()} == {START: "keep"}
+
+
+def test_a_needed_run_that_was_touched_is_not_kept_for_what_it_was(done):
+    ledger = changed(done, "finetune: {settings: {", "finetune: {settings: {n: 1, ")
+    (done / "runs" / START / "best" / "model.safetensors").write_text("half")
+    assert forecast(ledger)[START][0] == "run"
+
+
+def test_a_configuration_that_changes_while_a_study_runs_is_refused(tmp_path):
+    config = tmp_path / "a.yaml"
+    config.write_text("trainer: {max_epochs: 1}\n")
+    text = CHAIN.replace("start: {settings", f"start: {{configs: [{config}], settings")
+    ledger = opened(tmp_path, text)
+    config.write_text("trainer: {max_epochs: 2}\n")
+    cell = ledger.plan.cells[START]
+    with pytest.raises(ValueError, match=r"a\.yaml has changed since the study was planned"):
+        ledger.start(cell, ledger.verdict(cell))

@@ -70,9 +70,12 @@ def test_a_stage_without_the_seed_that_is_needed_is_refused(tmp_path):
 @pytest.mark.parametrize(
     ("varies", "place"),
     [
-        ("variants:\n  x: {}\n  y: {a.n: 1}\n  z: {a.n: '1'}\n", "4: variants.z: .* 'y'"),
+        ("variants:\n  x: {}\n  y: {a.n: 1}\n  z: {a.n: 1}\n", "4: variants.z: .* 'y'"),
         ("variants:\n  x: {}\n  y: {a.trainer.max_epochs: 3}\n", "3: variants.y: .* 'x'"),  # base's
-        ("variants:\n  x: {}\n  y: {a.wandb.mode: online}\n", "3: variants.y: .* 'x'"),
+        (
+            "variants:\n  x: {}\n  y: {a.n: 1}\n  z: {a.wandb.mode: online}\n",
+            "4: variants.z: .* 'x'",
+        ),
         ("grid:\n  l: {r: {}, s: {a.n: 1}}\n  m:\n    x: {}\n    y: {}\n", "5: grid.m.y: .* 'x'"),
     ],
 )
@@ -133,11 +136,11 @@ grid: {{one.n: {list(range(8))}, two.lr: [1, 2, 3, 4]}}
 
 
 WORDS = """\
-parameters: {data: here, top: TOP, rows: 3}
+parameters: {data: here, top: TOP, rows: 3, names: [u, v]}
 stages:
   a: {}
   b: {command: test, configs: ["${top}/b.yaml"], settings: {data.path: "${data}/x", run: "${a}/y"}}
-  c: {settings: {n: [1, "${data}"], m: null, rows: "${rows}", said: "${rows} of ${data}"}}
+  c: {settings: {n: [1, "${data}"], m: null, x: "${names}", said: "${rows} of ${data}"}}
 """
 
 
@@ -171,11 +174,11 @@ def test_words_are_a_command_and_written_keeps_the_parameters(tmp_path, cells):
 
 def test_a_parameter_that_is_the_whole_value_keeps_its_type(cells):
     cell = cells["shared/c/seed=0"]
-    assert cell.words[1:7] == ("--n", '[1, "there"]', "--m", "null", "--rows", "3")
-    assert {key: cell.settings[key] for key in ("n", "m", "rows", "said")} == {
+    assert cell.words[1:7] == ("--n", '[1, "there"]', "--m", "null", "--x", '["u", "v"]')
+    assert {key: cell.settings[key] for key in ("n", "m", "x", "said")} == {
         "n": [1, "there"],
         "m": None,
-        "rows": 3,
+        "x": ["u", "v"],
         "said": "3 of there",
     }
 

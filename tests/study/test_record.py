@@ -6,7 +6,6 @@ import pytest
 from lit_llm.study import record
 from lit_llm.study.content import Hashes, file_sha256
 from lit_llm.study.record import (
-    cells_kept,
     differences,
     keep,
     outputs_of,
@@ -26,20 +25,20 @@ def asked(directory, name=START, text=CHAIN, outputs=None, **parameters):
 
 
 def changed(before, after):
-    cell, now = after
-    return differences(before[1], now, cell)
+    _, now = after
+    return differences(before[1], now)
 
 
 def test_a_request_is_all_that_decides_a_result(tmp_path):
-    cell, found = asked(tmp_path, outputs={"pretrain": "f" * 64})
+    _, found = asked(tmp_path, outputs={"pretrain": "f" * 64})
     assert found.keys() == {"results_version", "command", "settings", "inputs", "needs"}
-    data = {"written": "${data}", "content": Hashes().of(tmp_path / "data")}
+    data = {"by_default": str(tmp_path / "data"), "content": Hashes().of(tmp_path / "data")}
     assert found["inputs"] == {"data.path": data}
     assert "data.path" not in found["settings"]
     assert found["settings"]["seed_everything"] == 0
     assert found["needs"] == {"pretrain": "f" * 64}
     assert json.loads(json.dumps(found)) == found
-    assert differences(found, json.loads(json.dumps(found)), cell) == []
+    assert differences(found, json.loads(json.dumps(found))) == []
 
 
 @pytest.mark.parametrize(
@@ -50,7 +49,8 @@ def test_a_request_is_all_that_decides_a_result(tmp_path):
         ("trainer.max_epochs: 2", "n: 2", "n null -> 2; trainer.max_epochs 2 -> 3"),  # 3 is base's
         ("finetune: {s", "finetune: {command: validate, s", "command fit -> validate"),
         ("max_epochs: 2", "max_epochs: 2, wandb.mode: offline", ""),
-        ("max_epochs: 2", "max_epochs: 2.0", ""),
+        ("max_epochs: 2", "max_epochs: 2.0", "trainer.max_epochs 2 -> 2.0"),  # 1 and 1.0 differ
+        ("max_epochs: 2}", "max_epochs: 2, hub.api_key: abcdefgh1}", 'hub.api_key null -> "***"'),
         ("seeds: [0, 1]", "seeds: [0, 1, 2]", ""),
         ("scratch: {}", "scratch: {score.n: 1}", ""),
         ("max_epochs: 2}", f"max_epochs: 2, n: {'x' * 50}}}", f'n null -> "{"x" * 36}...'),
@@ -86,20 +86,43 @@ def test_data_count_by_what_they_hold_not_by_where_they_lie(tmp_path):
     assert changed(before, asked(tmp_path, data=str(elsewhere))) == ["what data.path holds"]
 
 
-def test_absent_data_are_what_they_were_if_the_study_writes_the_same(tmp_path):
-    before = asked(tmp_path)
-    absent = asked(tmp_path, data="/not/on/this/machine")
+ELSEWHERE = CHAIN.replace("DATA", "data/of/another/machine")
+
+
+def test_absent_data_are_what_they_were_where_nobody_says_otherwise(tmp_path):
+    asked(tmp_path)  # writes the data
+    before = asked(tmp_path, text=ELSEWHERE, data=str(tmp_path / "data"))
+    absent = asked(tmp_path, text=ELSEWHERE)
     assert absent[1]["inputs"] == {}
     assert changed(before, absent) == []
-    other = asked(tmp_path, text=CHAIN.replace('"${data}"', "/not/on/this/machine"))
-    assert changed(before, other) == ["data.path"]
-    none = asked(tmp_path, text=CHAIN.replace('"${data}"', "null"))
+    hub = asked(tmp_path, text=ELSEWHERE, data="somebody/elses")
+    assert changed(before, hub) == ["data.path"]
+    none = asked(tmp_path, text=ELSEWHERE, data=None)
     assert changed(before, none) == ["data.path"]
     assert changed(none, before) == ["data.path"]
 
 
+def test_paths_in_a_list_are_inputs_one_by_one(tmp_path):
+    asked(tmp_path)
+    files = 'settings: {data.files: ["${data}/train.txt", plain], '
+    text = ELSEWHERE.replace("settings: {", files, 1)
+    before = asked(tmp_path, text=text, data=str(tmp_path / "data"))
+    assert before[1]["inputs"].keys() == {"data.files[0]", "data.path"}
+    assert before[1]["settings"]["data.files[1]"] == "plain"
+    assert changed(before, asked(tmp_path, text=text)) == []
+    (tmp_path / "data" / "train.txt").write_text("Anna\tO\n")
+    after = asked(tmp_path, text=text, data=str(tmp_path / "data"))
+    assert changed(before, after) == ["what data.files[0] holds", "what data.path holds"]
+
+
+def test_what_a_trainer_writes_is_no_input(tmp_path):
+    text = CHAIN.replace("settings: {", f"settings: {{trainer.profiler_path: {tmp_path}, ", 1)
+    assert asked(tmp_path, text=text)[1]["inputs"].keys() == {"data.path"}
+
+
 def test_the_record_holds_no_path_that_a_parameter_gave(tmp_path):
-    cell, found = asked(tmp_path, data=str(tmp_path / "data"))
+    asked(tmp_path)
+    cell, found = asked(tmp_path, text=ELSEWHERE, data=str(tmp_path / "data"))
     fake_run(cell)
     keep(cell, found, tmp_path / "kept", Hashes(), 1.0)
     assert str(tmp_path / "data") not in (tmp_path / "kept" / "stage.json").read_text()
@@ -118,8 +141,7 @@ def test_keeping_copies_the_figures_and_says_how_they_came(tmp_path):
     assert kept["files"]["results.json"] == file_sha256(cell.run_dir / "results.json")
     assert read_results(tmp_path / "kept")["metrics"] == {"val/f1": 0.5, "test/f1": 0.5}
     assert (tmp_path / "kept" / "report.md").read_text() == "# Run\n"
-    assert differences(read_record(tmp_path / "kept")["request"], found, cell) == []
-    assert list(cells_kept(tmp_path)) == [tmp_path / "kept"]
+    assert differences(read_record(tmp_path / "kept")["request"], found) == []
 
 
 def test_a_resumed_run_has_the_commits_of_all_its_starts(tmp_path):
@@ -146,7 +168,7 @@ def test_results_changed_by_hand_are_refused_with_the_remedy(tmp_path):
     cell, found = asked(tmp_path)
     fake_run(cell)
     place = tmp_path / "kept"
-    keep(cell, found, place, Hashes(), 1.0)
+    kept = keep(cell, found, place, Hashes(), 1.0)
     remedy = rf"restore it \(git checkout {place}\), or remove {place} to run the stage again"
     (place / "results.json").write_text('{"metrics": {"test/f1": 0.9}}')
     with pytest.raises(ValueError, match=rf"results\.json is not what the stage wrote .*{remedy}"):
@@ -158,9 +180,10 @@ def test_results_changed_by_hand_are_refused_with_the_remedy(tmp_path):
         (place / "stage.json").write_text(text)
         with pytest.raises(ValueError, match=rf"stage\.json: {message}"):
             read_record(place)
-    (place / "stage.json").write_text('{"schema": 1}')
-    with pytest.raises(ValueError, match=rf"writes its records otherwise; {remedy}"):
-        read_record(place)
+    for other in ({"schema": 1}, {**kept, "schema": 2}):
+        (place / "stage.json").write_text(json.dumps(other))
+        with pytest.raises(ValueError, match=rf"writes its records otherwise; {remedy}"):
+            read_record(place)
 
 
 def test_where_nothing_was_kept_there_is_no_record(tmp_path):
@@ -180,7 +203,7 @@ def test_secrets_are_masked_the_same_way_on_both_sides(tmp_path, monkeypatch):
     written = (tmp_path / "kept" / "stage.json").read_text()
     assert not any(secret in written for secret in ("correct-horse", "abcde", "hf_"))
     kept = read_record(tmp_path / "kept")["request"]
-    assert differences(kept, found, cell) == []
+    assert differences(kept, found) == []
     after = asked(tmp_path, name, text.replace("max_epochs: 2", "max_epochs: 4"))
     assert changed((cell, kept), after) == ["trainer.max_epochs 2 -> 4"]
 

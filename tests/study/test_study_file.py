@@ -113,7 +113,8 @@ def test_what_a_stage_cannot_hold_is_refused(tmp_path, text):
     ("section", "value"), {"stages": {}, "variants": {}, "grid": {"x": {}}, "parameters": 1}.items()
 )
 def test_names_that_make_no_directory_are_refused(tmp_path, name, section, value):
-    said = "a name is made of letters, digits and _ . + = - (and is not 'shared')"
+    marks = "_ -" if section == "stages" else "_ . + = -"
+    said = f"a name is made of letters, digits and {marks} (and is not 'shared')"
     fault = f"{section}.{name.strip(chr(39))}: {said}"
     refused(tmp_path, f"{section}:\n  {name}: {value}  #! {fault}\n")
 
@@ -157,7 +158,7 @@ variants:
     a.configs+: b  #! variants.x.a.configs+: a list of configuration files was expected, not 'b'
 ---
 variants:
-  x: {{a.resume: b}}  #! variants.x.resume: the study sets this itself: leave it out
+  x: {{a.resume: b}}  #! variants.x.a.resume: the study sets this itself: leave it out
 ---
 grid:
   g:
@@ -192,6 +193,11 @@ grid:
 ---
 stages:
   a: {}
+  b: {settings: {run: "${c}"}}  #! stages.b: b refers to c, which comes later
+  c: {}
+---
+stages:
+  a: {}
   b: {configs: ["${a}/config.yaml"]}  #! stages.b: configs are read before any stage has run
 ---
 variants:
@@ -199,6 +205,51 @@ variants:
 """)
 def test_references_are_checked_in_every_variant(tmp_path, text):
     refused(tmp_path, text)
+
+
+@cases("""\
+parameters: {d: x}
+table:
+  rows: []
+  columns: [a, a]  #! table.columns: a is given twice
+---
+variants: {x: {}}
+table:
+  columns: [a]
+  rows: [variant, variant]  #! table.rows: variant is given twice
+---
+variants:  #! variants.True: write this name in quotes: YAML reads it as true or false
+  yes: {}
+---
+grid:
+  stage: {x: {}}  #! grid.stage: an axis cannot be called stage: columns have such a key
+---
+stages:
+  fine.tune: {}  #! stages.fine.tune: a name is made of letters, digits and _ -
+---
+parameters:
+  d: ${e}/x  #! parameters.d: a parameter does not refer to others
+  e: y
+---
+stages:
+  a:
+    settings: {1: 2}  #! stages.a.settings.1: a setting's name was expected
+---
+variants:
+  x: {a.day: 2024-01-01}  #! variants.x.a.day: write 2024-01-01 in quotes: it is read as another
+---
+table:
+  columns:
+    x: {metric: m, stage: [a]}  #! table.columns.x: there is no stage ['a']; there are a
+""")
+def test_what_yaml_reads_otherwise_than_it_looks_is_refused(tmp_path, text):
+    refused(tmp_path, text)
+
+
+def test_a_parameter_may_begin_like_a_stage(tmp_path):
+    text = "parameters: {a_file: x.yaml}\nstages:\n  a: {}\n"
+    text += "  b: {configs: ['${a_file}'], settings: {run: '${a}'}}\n"
+    assert read_study(written(tmp_path, text)).stages["b"].references() == ["a_file", "a"]
 
 
 def test_parameters_are_given_by_name(tmp_path):

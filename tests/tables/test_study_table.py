@@ -9,7 +9,7 @@ from lit_llm.tables.write import write_table
 from tests.references.finished_cells import CHAIN, opened, run
 
 TEXT = """\
-seeds: [0, 1, 2]
+seeds: [2, 0, 1]
 stages: {fit: {}}
 grid:
   n: {few: {}, many: {fit.n: 2}}
@@ -19,7 +19,7 @@ table:
     F1: f1
     loss: train.loss
 """
-FIRST = "few,low/fit/seed=0"
+FIRST = "few,low/fit/seed=2"
 F1 = {
     ("few", "low"): [0.1, 0.2, 0.6],
     ("few", "high"): [0.5, 0.5, 0.5],
@@ -66,7 +66,7 @@ def test_what_is_missing_is_counted_and_noted(tmp_path):
     assert counts["few", "low"] == [3, 3]
     assert counts["many", "high"] == [2, 2]
     said = "Not finished: many,low/fit/seed=2, many,high/fit/seed=2."
-    assert notes(ledger, "Not finished") == [said]
+    assert table(ledger).notes == (said, "Commit 0000000000.")
 
 
 def test_more_than_six_missing_cells_are_counted(tmp_path):
@@ -93,7 +93,7 @@ def test_what_the_study_has_changed_since_is_left_out_and_noted(tmp_path):
 
 
 def test_mixed_commits_versions_and_precision_are_noted(tmp_path):
-    text = TEXT.replace("seeds: [0, 1, 2]", "seeds: [0, 1]")
+    text = TEXT.replace("seeds: [2, 0, 1]", "seeds: [0, 1]")
     ledger = filled(tmp_path, text, lambda cell: cell.seed == 0, precision="32-true")
     assert notes(ledger, "different") == []
     other = {"commit": "a" * 40 + "-dirty", "packages": {"torch": "2.14.0"}}
@@ -132,11 +132,14 @@ def test_a_metric_that_is_not_there_is_refused_with_both_places(tmp_path, metric
         table(ledger)
 
 
-def test_a_figure_that_is_not_finite_is_refused(tmp_path):
+def test_a_figure_that_is_not_finite_is_left_out_and_noted(tmp_path):
+    other = FIRST.replace("seed=2", "seed=0")
     ledger = opened(tmp_path, TEXT)
-    run(ledger, FIRST, metrics={"f1": None})
-    with pytest.raises(ValueError, match=rf"{FIRST}/results\.json: f1 is not finite"):
-        table(ledger)
+    run(ledger, FIRST, metrics={"f1": None, "train.loss": 1.0})
+    run(ledger, other, metrics={"f1": 0.5, "train.loss": 2.0})
+    found = table(ledger)
+    assert found.notes[0] == f"**Not finite, and left out:** F1 of {FIRST}."
+    assert found.rows[0][1][0].values == (0.5,)
 
 
 def test_a_study_of_which_nothing_is_finished_has_no_table(tmp_path):

@@ -1,6 +1,6 @@
 import pytest
 
-from lit_llm.study.strict_yaml import Document, did_you_mean, dotted
+from lit_llm.strict_yaml import Document, did_you_mean, dotted
 
 
 def document(directory, text):
@@ -33,9 +33,9 @@ def test_a_key_given_twice_is_refused_with_both_lines(tmp_path, text, message):
         ("a: 1\n---\nb: 2\n", r"a\.yaml:2: this is not YAML: .*another document"),
         (b"a: \xff\n", r"a\.yaml: this is not YAML: .*can't decode"),
         (b"a: \x01\n", r"a\.yaml(:1)?: this is not YAML: "),
-        ("[1, 2]\n", r"a\.yaml: a mapping such as 'stages: \.\.\.' was expected"),
-        ("stages\n", r"a\.yaml: a mapping such as"),
-        ("null\n", r"a\.yaml: a mapping such as"),
+        ("[1, 2]\n", r"a\.yaml: keys and values were expected, such as 'seed: 0'"),
+        ("stages\n", r"a\.yaml: keys and values"),
+        ("null\n", r"a\.yaml: keys and values"),
     ],
 )
 def test_what_is_no_yaml_mapping_is_refused_with_its_line(tmp_path, text, message):
@@ -96,3 +96,10 @@ def test_the_closest_word_is_suggested_else_all():
     assert did_you_mean("xyz", ["seeds", "grid"]) == "; there are grid, seeds"
     assert did_you_mean("xyz", []) == ""
     assert did_you_mean(1, ["seeds"]) == "; there are seeds"
+
+
+def test_an_anchor_in_itself_is_refused(tmp_path):
+    path = tmp_path / "a.yaml"
+    path.write_text("a: &a {b: *a}\n")
+    with pytest.raises(ValueError, match=r"a\.yaml: an anchor in it refers to itself"):
+        Document(path)

@@ -41,13 +41,15 @@ class Document:
             mark = error.problem_mark
             line = f":{mark.line + 1}" if mark else ""
             raise ValueError(f"{path}{line}: this is not YAML: {error.problem}") from None
+        except RecursionError:
+            raise ValueError(f"{path}: an anchor in it refers to itself") from None
         except (yaml.YAMLError, UnicodeDecodeError) as error:
             raise ValueError(f"{path}: this is not YAML: {error}") from None
         finally:
             if loader is not None:
                 loader.dispose()
         if not isinstance(self.content, dict):
-            raise ValueError(f"{path}: a mapping such as 'stages: ...' was expected")
+            raise ValueError(f"{path}: keys and values were expected, such as 'seed: 0'")
 
     def _note(self, node: Any, keys: Keys) -> None:
         if isinstance(node, yaml.MappingNode):

@@ -22,7 +22,8 @@ time.sleep(60)
 PARENT = """
 import os, subprocess, sys
 environment = {**os.environ, sys.argv[2]: str(os.getpid())}
-subprocess.Popen([sys.executable, "-c", sys.argv[1]], env=environment, start_new_session=True).wait()
+words = [sys.executable, "-c", sys.argv[1]]
+subprocess.Popen(words, env=environment, start_new_session=True).wait()
 """
 
 

@@ -33,9 +33,8 @@ def make_job(tmp_path):
     numbers = iter(range(100))
 
     def make(script, **environment):
-        return Job(
-            "study/cell", "stage", ["fit", script], tmp_path / f"{next(numbers)}.log", environment
-        )
+        log = tmp_path / f"{next(numbers)}.log"
+        return Job("study/cell", "stage", ["fit", script], log, environment)
 
     return make
 
@@ -117,11 +116,8 @@ def test_slot_is_free_again_after_a_failure(make_job, monkeypatch):
 
 
 def test_stop_asks_and_a_second_stop_kills(make_job):
-    engine, polite, stubborn = (
-        LocalEngine(2),
-        make_job("echo ready; exec sleep 60"),
-        make_job(ENDLESS),
-    )
+    polite, stubborn = make_job("echo ready; exec sleep 60"), make_job(ENDLESS)
+    engine = LocalEngine(2)
     futures = [engine.submit(polite), engine.submit(stubborn)]
     for job in (polite, stubborn):
         wait_for("ready", job)
@@ -143,11 +139,14 @@ def test_command_stopped_before_it_started_does_not_start(make_job):
 def test_interrupted_caller_ends_its_command(make_job):
     """As a cluster interrupts it: by an exception in the thread that waits."""
     job = make_job("trap 'echo checkpoint; exit 0' TERM; echo ready; while :; do sleep 0.05; done")
-    timer = threading.Timer(
-        0, lambda: (wait_for("ready", job), os.kill(os.getpid(), signal.SIGINT))
-    )
-    timer.start()
+
+    def interrupt():
+        wait_for("ready", job)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    thread = threading.Thread(target=interrupt)
+    thread.start()
     with pytest.raises(KeyboardInterrupt):
         Command(job)()
-    timer.join()
+    thread.join()
     assert output(job) == ["ready", "checkpoint"]

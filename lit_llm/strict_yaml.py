@@ -9,7 +9,21 @@ from typing import Any
 
 import yaml
 
-_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_Safe: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_NOT_PLAIN = {f"tag:yaml.org,2002:{name}" for name in ("timestamp", "binary", "set")}
+
+
+class _Loader(_Safe):  # type: ignore[misc]
+    """Makes what JSON can say. A date stays text, as for the command line's parser."""
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag not in _NOT_PLAIN]
+    for first, resolvers in _Safe.yaml_implicit_resolvers.items()
+}
+_Loader.yaml_constructors = {
+    tag: make for tag, make in _Safe.yaml_constructors.items() if tag not in _NOT_PLAIN
+}
 
 Keys = tuple[str | int, ...]
 """Where a value stands: the keys and positions that lead to it."""
@@ -86,6 +100,14 @@ class Document:
             if key not in known:
                 hint = did_you_mean(key, known)
                 raise self.fault((*keys, str(key)), f"there is no such key{hint}")
+
+
+def read_value(text: str) -> Any:
+    """What a file would hold with this text as a value; the text itself if it is no YAML."""
+    try:
+        return yaml.load(text, _Loader)
+    except yaml.YAMLError:
+        return text
 
 
 def dotted(keys: Keys) -> str:

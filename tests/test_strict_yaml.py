@@ -1,6 +1,6 @@
 import pytest
 
-from lit_llm.strict_yaml import Document, did_you_mean, dotted
+from lit_llm.strict_yaml import Document, did_you_mean, dotted, read_value
 
 
 def document(directory, text):
@@ -30,6 +30,8 @@ def test_a_key_given_twice_is_refused_with_both_lines(tmp_path, text, message):
         ("a: b: c\n", r"a\.yaml:1: this is not YAML: mapping values are not allowed"),
         ("a: *missing\n", r"a\.yaml:1: this is not YAML: .*undefined alias"),
         ("a: !!python/object:os.system x\n", r"a\.yaml:1: this is not YAML: .*constructor"),
+        ("a:\n  - !!set {b}\n", r"a\.yaml:2: this is not YAML: .*constructor"),
+        ("a: !!binary aGk=\n", r"a\.yaml:1: this is not YAML: .*constructor"),
         ("a: 1\n---\nb: 2\n", r"a\.yaml:2: this is not YAML: .*another document"),
         (b"a: \xff\n", r"a\.yaml: this is not YAML: .*can't decode"),
         (b"a: \x01\n", r"a\.yaml(:1)?: this is not YAML: "),
@@ -103,3 +105,28 @@ def test_an_anchor_in_itself_is_refused(tmp_path):
     path.write_text("a: &a {b: *a}\n")
     with pytest.raises(ValueError, match=r"a\.yaml: an anchor in it refers to itself"):
         Document(path)
+
+
+def test_dates_are_text_as_for_the_parser_of_the_command_line(tmp_path):
+    text = "a: 2020-01-01\nb: [{c: 2020-1-1 10:00:00, 2021-02-03: x}]\n"
+    expected = {"a": "2020-01-01", "b": [{"c": "2020-1-1 10:00:00", "2021-02-03": "x"}]}
+    assert document(tmp_path, text).content == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("4", 4),
+        ("0.5", 0.5),
+        ("no", False),
+        ("null", None),
+        ("[a, 1]", ["a", 1]),
+        ("2020-01-01", "2020-01-01"),
+        ("'4'", "4"),
+        ("a: b: c", "a: b: c"),
+        ("*", "*"),
+    ],
+)
+def test_a_value_by_itself_is_what_a_file_would_hold(text, value, tmp_path):
+    assert read_value(text) == value
+    assert type(read_value(text)) is type(value)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
+import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from lit_llm.study.columns import Column
-from lit_llm.study.settings import combined, flags, same
+from lit_llm.study.settings import combined, flags
 from lit_llm.study.stages import REFERENCE, Stage
 from lit_llm.study.study_file import Study
 from lit_llm.study.variants import keys_of
@@ -81,7 +83,8 @@ def plan_study(study: Study, runs: Path, allow_idle: bool = False) -> Plan:
 
     Raises:
         ValueError: a configuration file is missing, a variant changes nothing, a stage needs a
-            seed that another was not run with, or a column does not say which variant it means.
+            seed that another was not run with or scores no run, or a column does not say which
+            variant it means.
     """
     planner = _Planner(study, runs)
     referred = {name for stage in study.stages for name in _references(study, stage)}
@@ -95,7 +98,9 @@ def plan_study(study: Study, runs: Path, allow_idle: bool = False) -> Plan:
     for _, _, name, values, seed in sorted(wanted, key=lambda item: item[:2]):
         planner.add(name, values, seed)
     if not allow_idle:
-        _refuse_idle_variants(study)
+        _refuse_idle_variants(
+            planner, [s for name, s in study.stages.items() if name not in referred]
+        )
     for column in study.columns:
         _check_column(study, column, planner.depends_on[column.stage])
     return Plan(study, planner.cells, planner.depends_on)
@@ -118,6 +123,11 @@ class _Planner:
             stage = self.study.stages[stage_name]
             for axis, value in values.items():
                 stage = stage.changed(self.study.axes[axis][value].get(stage_name, {}))
+            if stage.command != "fit" and not stage.settings.get("run"):
+                raise self.study.document.fault(
+                    ("stages", stage_name),
+                    f"say which run it scores in {name}: 'run: ${{STAGE}}' among its settings",
+                )
             needs = {
                 reference: self.add(reference, values, self._seed_for(stage, reference, seed))
                 for reference in stage.references()
@@ -180,12 +190,11 @@ class _Planner:
 def _amounts_to(
     stage: Stage,
     parameters: Mapping[str, Any],
-    seed: int | None = None,
+    seed: int,
     configs: Iterable[str] | None = None,
 ) -> dict[str, Any]:
     settings = {key: _filled(value, parameters) for key, value in stage.settings.items()}
-    if seed is not None:
-        settings["seed_everything"] = seed
+    settings["seed_everything"] = seed
     if configs is None:
         configs = (str(_filled(config, parameters)) for config in stage.configs)
     return combined(configs, settings)
@@ -242,22 +251,36 @@ def _replacement(text: str, reference: str, names: Mapping[str, Any]) -> str:
     return f"{names[name]}{slash}{rest}" if name in names else text
 
 
-def _refuse_idle_variants(study: Study) -> None:
-    """Two values of an axis must differ in some stage."""
-    for axis, values in study.axes.items():
-        seen: dict[str, list[Any]] = {}
-        for value, changes in values.items():
-            effect = [
-                _amounts_to(stage.changed(changes.get(stage.name, {})), study.parameters)
-                for stage in study.stages.values()
-            ]
-            for other, theirs in seen.items():
-                if same(theirs, effect):
-                    raise study.document.fault(
-                        keys_of(study.document, axis, value),
-                        f"this variant changes nothing: it is the same as {other!r}",
-                    )
-            seen[value] = effect
+def _refuse_idle_variants(planner: _Planner, stages: Iterable[Stage]) -> None:
+    """Two variants must differ in what is run for them.
+
+    Args:
+        planner: after it has planned them.
+        stages: those no other refers to, each with all it needs.
+    """
+    study = planner.study
+    effects: dict[str, str] = {}  # of cells
+    seen: dict[tuple[str, ...], dict[str, str]] = {}
+    for values in _variants(study, tuple(study.axes)):
+        cells = [planner.add(stage.name, values, stage.seeds[0]) for stage in stages]
+        other = seen.setdefault(tuple(_effect(planner.cells, c, effects) for c in cells), values)
+        if other is not values:
+            axis = next(axis for axis in values if values[axis] != other[axis])
+            one, another = (",".join(names.values()) for names in (values, other))
+            raise study.document.fault(
+                keys_of(study.document, axis, values[axis]),
+                f"this variant changes nothing: {one!r} runs the same as {another!r}; leave it out "
+                "(under variants, instead of a grid, stands what you name)",
+            )
+
+
+def _effect(cells: Mapping[str, Cell], name: str, known: dict[str, str]) -> str:
+    """All that decides what a cell leaves, its needs' included, as text."""
+    if name not in known:
+        needs = {stage: _effect(cells, need, known) for stage, need in cells[name].needs.items()}
+        text = json.dumps([cells[name].settings, needs], sort_keys=True)
+        known[name] = hashlib.sha256(text.encode()).hexdigest()
+    return known[name]
 
 
 def _check_column(study: Study, column: Column, depends_on: tuple[str, ...]) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from lit_llm.strict_yaml import Document, Keys
+from lit_llm.strict_yaml import Document, Keys, did_you_mean
 
 COMMANDS = ("fit", "validate", "test")
 """Commands a stage may be: each fills a ``--run_dir`` with a ``results.json``."""
@@ -21,6 +21,9 @@ _OURS = {
     "seed_everything": "use seeds",
     "config": "use configs",
 }
+_OF_SCORING = ("run", "allow_import", "trainer", "model", "data", "wandb")
+"""What ``validate`` and ``test`` take, or that with more words after a dot."""
+
 _SHARED = "shared"
 
 
@@ -72,7 +75,7 @@ def read_stages(document: Document) -> dict[str, Stage]:
     stages = {}
     for name, stage in content.items():
         keys: Keys = ("stages", str(name))
-        check_name(document, keys, name, pattern=r"[\w-]*")
+        check_name(document, keys, name, marks="_ -")
         document.check_keys(stage, keys, ("command", "configs", "settings", "seeds"))
         command = stage.get("command", "fit")
         if command not in COMMANDS:
@@ -88,7 +91,7 @@ def read_stages(document: Document) -> dict[str, Stage]:
             where = (*keys, "settings")
             raise document.fault(where, "settings such as 'trainer.max_epochs: 3' were expected")
         for key, value in settings.items():
-            check_setting(document, (*keys, "settings", str(key)), key, value)
+            check_setting(document, (*keys, "settings", str(key)), key, value, command)
         stages[str(name)] = Stage(str(name), command, configs, settings, seeds)
     return stages
 
@@ -112,28 +115,31 @@ def read_configs(document: Document, keys: Keys, content: Any) -> tuple[str, ...
     return tuple(content)
 
 
-def check_setting(document: Document, keys: Keys, key: Any, value: Any) -> None:
-    """Refuse what is no flag's name or value, or is the study's own to set."""
-    if not isinstance(key, str):
+def check_setting(document: Document, keys: Keys, key: Any, value: Any, command: str) -> None:
+    """Refuse what is no flag of the command, or is the study's own to set."""
+    if not isinstance(key, str) or not re.fullmatch(r"[^\s=-][^\s=]*", key):
         raise document.fault(keys, "a setting's name was expected, such as trainer.max_epochs")
     if key in _OURS:
         raise document.fault(keys, f"the study sets this itself: {_OURS[key]}")
     if isinstance(value, dict):
         inner = next(iter(value), "KEY")
         raise document.fault(keys, f"settings are written as flags are: {key}.{inner}: VALUE")
-    for item in value if isinstance(value, list) else [value]:
-        if not isinstance(item, str | int | float | list | dict | None):
-            raise document.fault(keys, f"write {item} in quotes: it is read as another type")
+    group = key.split(".")[0].removesuffix("+")
+    if command != "fit" and group not in _OF_SCORING:
+        hint = did_you_mean(group, _OF_SCORING)
+        raise document.fault(keys, f"{command} has no such setting{hint}")
 
 
-def check_name(document: Document, keys: Keys, name: Any, pattern: str = r"[\w.+=-]*") -> None:
+def check_name(document: Document, keys: Keys, name: Any, marks: str = "_ . + = -") -> None:
     """Refuse what cannot be a directory's name everywhere, and YAML's other words for true."""
     if isinstance(name, bool):
         raise document.fault(keys, "write this name in quotes: YAML reads it as true or false")
-    if not re.fullmatch(r"[A-Za-z0-9]" + pattern, str(name)) or str(name) == _SHARED:
-        marks = "_ . + = -" if "." in pattern else "_ -"
+    pattern = rf"([A-Za-z]|-?\d)[\w{re.escape(marks.replace(' ', ''))}]*"
+    if not re.fullmatch(pattern, str(name)) or str(name) == _SHARED:
         raise document.fault(
-            keys, f"a name is made of letters, digits and {marks} (and is not {_SHARED!r})"
+            keys,
+            f"a name is made of letters, digits and {marks}, begins with a letter or a number, and "
+            f"is not {_SHARED!r}",
         )
 
 

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lit_llm.strict_yaml import Document, Keys, did_you_mean
+from lit_llm.strict_yaml import Document, Keys, did_you_mean, read_value
 from lit_llm.study.columns import Column, read_table
+from lit_llm.study.settings import plain
 from lit_llm.study.stages import Stage, check_name, read_stages, references
 from lit_llm.study.variants import Changes, keys_of, read_axes
 
@@ -43,12 +44,13 @@ class Study:
         return self.document.path
 
 
-def read_study(path: Path, parameters: Mapping[str, Any] | None = None) -> Study:
+def read_study(path: Path, parameters: Mapping[str, str] | None = None) -> Study:
     """Read a study.
 
     Args:
         path: the YAML file, or the directory that holds it as ``study.yaml``.
-        parameters: values that replace the file's own.
+        parameters: values that replace the file's own, as typed on the command line: text where
+            the file has text, and elsewhere what the file would hold.
 
     Raises:
         ValueError: names file, line and key, and what to do.
@@ -59,7 +61,7 @@ def read_study(path: Path, parameters: Mapping[str, Any] | None = None) -> Study
     document.check_keys(content, (), _TOP)
     stages = read_stages(document)
     axes = read_axes(document, stages)
-    given = _parameters(document, stages, dict(parameters or {}))
+    given = _parameters(document, stages, parameters or {})
     name = path.parent.resolve().name if path.stem == "study" else path.stem
     rows, columns = read_table(document, stages, axes)
     study = Study(name, document, stages, axes, given, rows, columns)
@@ -68,7 +70,7 @@ def read_study(path: Path, parameters: Mapping[str, Any] | None = None) -> Study
 
 
 def _parameters(
-    document: Document, stages: Mapping[str, Stage], given: dict[str, Any]
+    document: Document, stages: Mapping[str, Stage], given: Mapping[str, str]
 ) -> dict[str, Any]:
     content = document.content.get("parameters", {})
     document.check_keys(content, ("parameters",), content if isinstance(content, dict) else ())
@@ -84,13 +86,16 @@ def _parameters(
             raise ValueError(
                 f"--set {name}: {document.path} has no such parameter{did_you_mean(name, content)}"
             )
-    return {**content, **given}
+    texts = {name for name, value in content.items() if isinstance(plain(value), str)}
+    typed = {name: text if name in texts else read_value(text) for name, text in given.items()}
+    return {**content, **typed}
 
 
 def _check_references(study: Study) -> None:
-    """A stage refers to parameters and to stages before it."""
+    """A stage refers to parameters and to stages before it, and every parameter has a use."""
     document = study.document
     before: list[str] = []
+    used: set[str] = set()
     for name, stage in study.stages.items():
         versions: list[tuple[Keys, Stage]] = [(("stages", name), stage)]
         for axis, values in study.axes.items():
@@ -98,6 +103,7 @@ def _check_references(study: Study) -> None:
                 version = stage.changed(changes.get(name, {}))
                 versions.append((keys_of(document, axis, value), version))
         for keys, version in versions:
+            used.update(version.references())
             for reference in version.references():
                 if reference in study.stages and reference in references(version.configs):
                     raise document.fault(keys, "configs are read before any stage has run")
@@ -115,3 +121,9 @@ def _check_references(study: Study) -> None:
                     f"{did_you_mean(reference, known)}",
                 )
         before.append(name)
+    for name in study.parameters:
+        if name not in used:
+            raise document.fault(
+                ("parameters", str(name)),
+                f"no stage refers to it: write ${{{name}}} where it is meant, or leave it out",
+            )

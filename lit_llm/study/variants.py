@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from lit_llm.strict_yaml import Document, Keys, did_you_mean
+from lit_llm.study.settings import flag_name
 from lit_llm.study.stages import Stage, check_name, check_setting, read_configs
 
 Changes = Mapping[str, Mapping[str, Any]]
@@ -45,7 +46,23 @@ def read_axes(document: Document, stages: Mapping[str, Stage]) -> dict[str, Mapp
         if axis in axes:
             raise document.fault(keys, f"there are two axes {axis!r}: name one of them in full")
         axes[axis] = _values(document, keys, values, stages)
+    _refuse_overlaps(document, axes)
     return axes
+
+
+def _refuse_overlaps(document: Document, axes: Mapping[str, Mapping[str, Changes]]) -> None:
+    """Of two axes that change one setting the first would change nothing; files are appended."""
+    changed_by: dict[tuple[str, str], str] = {}
+    for axis, values in axes.items():
+        for value, changes in values.items():
+            for stage, settings in changes.items():
+                for setting in settings:
+                    first = changed_by.setdefault((stage, flag_name(setting)), axis)
+                    if first != axis and setting != "configs+":
+                        raise document.fault(
+                            keys_of(document, axis, value),
+                            f"{stage}.{setting} is changed by {first} too: leave it to one axis",
+                        )
 
 
 def _values(
@@ -76,7 +93,7 @@ def _values(
             if setting in ("configs", "configs+"):
                 value = list(read_configs(document, here, value))
             else:
-                check_setting(document, here, setting, value)
+                check_setting(document, here, setting, value, stages[stage].command)
             by_stage.setdefault(stage, {})[setting] = value
         values[str(name)] = by_stage
     return values

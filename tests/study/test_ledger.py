@@ -112,8 +112,8 @@ def test_what_changed_runs_again_and_what_hangs_on_it_waits(done):
 
 
 def test_only_what_depends_on_a_change_runs_again(done):
-    found = forecast(changed(done, "started: {", "started: {score.n: 1, "))
-    assert found == {f"started/score/seed={seed}": ("run", "n null -> 1") for seed in (0, 1)}
+    found = forecast(changed(done, "started: {", "started: {score.model.n: 1, "))
+    assert found == {f"started/score/seed={seed}": ("run", "model.n null -> 1") for seed in (0, 1)}
     (done / "data" / "train.txt").write_text("Anna\tO\n")
     found = forecast(opened(done))
     assert found[START] == ("run", "what data.path holds")
@@ -135,17 +135,17 @@ def test_the_same_bytes_again_keep_what_hangs_on_them(done, best, verdict):
 
 def test_a_run_that_is_not_here_runs_again_if_something_has_to_read_it(done):
     shutil.rmtree(done / "runs")
-    found = forecast(changed(done, "scratch: {}", "scratch: {score.n: 1}"))
+    found = forecast(changed(done, "scratch: {}", "scratch: {score.model.n: 1}"))
     expected = {}
     for seed in (0, 1):
         expected[f"scratch/finetune/seed={seed}"] = ("run", "what it left is not here")
-        expected[f"scratch/score/seed={seed}"] = ("run", "n null -> 1")
+        expected[f"scratch/score/seed={seed}"] = ("run", "model.n null -> 1")
     assert found == expected  # and nothing of the other variant, whose runs are not here either
 
 
 def test_a_run_that_is_here_is_not_run_again(done):
     shutil.rmtree(done / "runs" / "shared")
-    ledger = changed(done, "started: {", "started: {score.n: 1, ")
+    ledger = changed(done, "started: {", "started: {score.model.n: 1, ")
     assert set(forecast(ledger)) == {"started/score/seed=0", "started/score/seed=1"}
     assert not ledger.is_here(ledger.plan.cells[START])
     finetune = ledger.plan.cells[FINETUNE]
@@ -204,7 +204,7 @@ def files(directory):
 def test_a_stage_whose_own_run_is_needed_again_is_not_called_done(done):
     """It reads from one that runs first: the commands of a dry run stand in an order that works."""
     shutil.rmtree(done / "runs")
-    found = forecast(changed(done, "settings: {run:", "settings: {n: 1, run:"))
+    found = forecast(changed(done, "settings: {run:", "settings: {model.n: 1, run:"))
     assert found[START][0] == found[FINETUNE][0] == found[SCORE][0] == "run"
 
 

@@ -76,13 +76,56 @@ def test_a_stage_without_the_seed_that_is_needed_is_refused(tmp_path):
             "variants:\n  x: {}\n  y: {a.n: 1}\n  z: {a.wandb.mode: online}\n",
             "4: variants.z: .* 'x'",
         ),
-        ("grid:\n  l: {r: {}, s: {a.n: 1}}\n  m:\n    x: {}\n    y: {}\n", "5: grid.m.y: .* 'x'"),
+        ("grid:\n  l: {r: {}, s: {a.n: 1}}\n  m:\n    x: {}\n    y: {}\n", "5: grid.m.y: .* 'r,x'"),
     ],
 )
 def test_a_variant_that_changes_nothing_is_refused_with_the_one_it_repeats(tmp_path, varies, place):
     text = f"{varies}stages: {{a: {{settings: {{}}}}}}\n{TABLE}"
     with pytest.raises(ValueError, match=f"study.yaml:{place}"):
         planned(tmp_path, text)
+
+
+@pytest.mark.parametrize(
+    ("varies", "fault"),
+    [
+        # what a variant changes is not run for it
+        (
+            "variants:\n  x: {b.run: null}\n  y: {}\n  z: {b.run: null, a.n: 9}\n",
+            r"5: variants\.z: .*: 'z' runs the same as 'x'",
+        ),
+        (
+            "grid:\n  source: {none: {b.run: null}, a: {}}\n  a.n: [1, 2]\n",
+            r"4: grid\.a\.n\.2: .*: 'none,2' runs the same as 'none,1'",
+        ),
+        # two axes say the same in other words
+        (
+            "grid:\n  p: {x: {}, y: {b.configs+: [FILE]}}\n  b.m: [1, 2]\n  q:\n"
+            "    u: {}\n    v: {b.configs+: [FILE]}\n",
+            r"3: grid\.p\.y: .*: 'y,1,u' runs the same as 'x,1,v'",
+        ),
+    ],
+)
+def test_variants_for_which_the_same_is_run_are_refused_by_both_names(tmp_path, varies, fault):
+    (tmp_path / "file.yaml").write_text("model: {n: 1}\n")
+    text = (
+        f"seeds: [0, 1]\n{varies}stages: {{a: {{}}, b: {{settings: {{run: '${{a}}'}}}}}}\n{TABLE}"
+    )
+    with pytest.raises(ValueError, match=f"study.yaml:{fault}"):
+        planned(tmp_path, text.replace("FILE", str(tmp_path / "file.yaml")))
+
+
+def test_variants_that_differ_in_one_of_several_last_stages_are_planned(tmp_path):
+    text = "stages: {a: {}, b: {}}\nvariants: {x: {}, y: {a.n: 1}, z: {b.n: 1}}\n"
+    assert len(names(tmp_path, text)) == 6
+
+
+@pytest.mark.parametrize("command", ["test", "validate"])
+def test_scoring_without_a_run_is_refused(tmp_path, command):
+    text = f"stages:\n  a: {{}}\n  b: {{command: {command}}}\nvariants:\n  x: {{b.run: '${{a}}'}}\n"
+    assert names(tmp_path, text) == ["shared/a/seed=0", "x/b/seed=0"]
+    fault = r"study\.yaml:3: stages\.b: say which run it scores in y/b/seed=0: 'run: \$\{STAGE\}'"
+    with pytest.raises(ValueError, match=fault):
+        names(tmp_path, f"{text}  y: {{}}\n")
 
 
 def test_configurations_make_a_difference_by_what_they_say(tmp_path):

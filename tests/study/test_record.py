@@ -47,12 +47,16 @@ def test_a_request_is_all_that_decides_a_result(tmp_path):
         ("max_epochs: 2", "max_epochs: 3", "trainer.max_epochs 2 -> 3"),
         ("max_epochs: 2}", "max_epochs: 2, a.b: [1]}", "a.b null -> [1]"),
         ("trainer.max_epochs: 2", "n: 2", "n null -> 2; trainer.max_epochs 2 -> 3"),  # 3 is base's
-        ("finetune: {s", "finetune: {command: validate, s", "command fit -> validate"),
+        (
+            "finetune: {settings: {",
+            "finetune: {command: validate, settings: {run: here, ",
+            'command fit -> validate; run null -> "here"',
+        ),
         ("max_epochs: 2", "max_epochs: 2, wandb.mode: offline", ""),
         ("max_epochs: 2", "max_epochs: 2.0", "trainer.max_epochs 2 -> 2.0"),  # 1 and 1.0 differ
         ("max_epochs: 2}", "max_epochs: 2, hub.api_key: abcdefgh1}", 'hub.api_key null -> "***"'),
         ("seeds: [0, 1]", "seeds: [0, 1, 2]", ""),
-        ("scratch: {}", "scratch: {score.n: 1}", ""),
+        ("scratch: {}", "scratch: {score.model.n: 1}", ""),
         ("max_epochs: 2}", f"max_epochs: 2, n: {'x' * 50}}}", f'n null -> "{"x" * 36}...'),
     ],
 )
@@ -80,7 +84,7 @@ def test_data_count_by_what_they_hold_not_by_where_they_lie(tmp_path):
     elsewhere.mkdir()
     (elsewhere / "train.txt").write_bytes((tmp_path / "data" / "train.txt").read_bytes())
     assert changed(before, asked(tmp_path, data=str(elsewhere))) == []
-    written = CHAIN.replace('"${data}"', str(elsewhere))
+    written = CHAIN.replace('"${data}"', str(elsewhere)).replace("parameters: {data: DATA}\n", "")
     assert changed(before, asked(tmp_path, text=written)) == []
     (elsewhere / "train.txt").write_text("Anna\tO\n")
     assert changed(before, asked(tmp_path, data=str(elsewhere))) == ["what data.path holds"]

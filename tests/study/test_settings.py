@@ -125,6 +125,13 @@ def test_floats_are_the_same_however_they_are_written(amount):
     assert amount("{}", model__lr="1e-3") == {"model.lr": 0.001}
 
 
+def test_dates_in_files_are_the_text_that_the_command_line_reads(amount):
+    found = amount("model: {day: 2020-01-01, all: [{class_path: A, init_args: {day: 2020-01-02}}]}")
+    assert json.loads(json.dumps(found)) == found
+    assert found["model.day"] == "2020-01-01"
+    assert found["model.all"] == [{"class_path": "A", "init_args": {"day": "2020-01-02"}}]
+
+
 def test_settings_without_effect_are_left_out():
     idle = {
         "wandb.mode": "online",

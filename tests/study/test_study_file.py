@@ -65,6 +65,30 @@ def test_unknown_keys_and_shapes_are_refused_at_every_level(tmp_path, text):
     refused(tmp_path, text)
 
 
+@pytest.mark.parametrize("command", ["test", "validate"])
+@cases("""\
+stages:
+  a: {}
+  b:
+    command: COMMAND
+    settings: {bogus.key: 1}  #! stages.b.settings.bogus.key: COMMAND has no such setting; there are
+---
+stages:
+  a: {}
+  b:
+    command: COMMAND
+    settings: {rum: x}  #! stages.b.settings.rum: COMMAND has no such setting; did you mean run?
+---
+stages:
+  a: {}
+  b: {command: COMMAND, settings: {run: "${a}", trainer.callbacks+: [], data: X, model.n: 1}}
+variants:
+  x: {b.optimizer: 1}  #! variants.x.b.optimizer: COMMAND has no such setting
+""")
+def test_a_setting_that_scoring_does_not_take_is_refused(tmp_path, text, command):
+    refused(tmp_path, text.replace("COMMAND", command))
+
+
 NUMBERS = "a list of numbers such as [0, 1, 2] was expected, not"
 
 
@@ -103,6 +127,12 @@ settings: {config: x}  #! settings.config: the study sets this itself: use confi
 settings: {seed_everything: 1}  #! settings.seed_everything: the study sets this itself: use seeds
 ---
 settings: {data: {n: 3}}  #! settings.data: settings are written as flags are: data.n: VALUE
+---
+settings: {"": 3}  #! settings.: a setting's name was expected, such as trainer.max_epochs
+---
+settings: {--data.n: 3}  #! settings.--data.n: a setting's name was expected
+---
+settings: {data n: 3}  #! settings.data n: a setting's name was expected
 """)
 def test_what_a_stage_cannot_hold_is_refused(tmp_path, text):
     refused(tmp_path, f"stages:\n  a:\n    {text.replace('#! ', '#! stages.a.')}")
@@ -114,8 +144,8 @@ def test_what_a_stage_cannot_hold_is_refused(tmp_path, text):
 )
 def test_names_that_make_no_directory_are_refused(tmp_path, name, section, value):
     marks = "_ -" if section == "stages" else "_ . + = -"
-    said = f"a name is made of letters, digits and {marks} (and is not 'shared')"
-    fault = f"{section}.{name.strip(chr(39))}: {said}"
+    said = f"a name is made of letters, digits and {marks}, begins with a letter or a number, "
+    fault = f"{section}.{name.strip(chr(39))}: {said}and is not 'shared'"
     refused(tmp_path, f"{section}:\n  {name}: {value}  #! {fault}\n")
 
 
@@ -140,6 +170,17 @@ grid:
 grid:
   a.lr: [1, 2]
   b.lr: [1, 2]  #! grid.b.lr: there are two axes 'lr': name one of them in full
+---
+grid:
+  a.lr: [1, 2]
+  rate:
+    low: {{b.n: 2}}
+    high: {{a.n: 1, a.lr: 2}}  #! grid.rate.high: a.lr is changed by lr too: leave it to one axis
+---
+grid:
+  one: {{x: {{a.model.n: 1, a.m: 1}}, y: {{a.m: 2}}}}
+  two:
+    x: {{a.model.init_args.n: 2}}  #! grid.two.x: a.model.init_args.n is changed by one too: leave
 ---
 variants:
   x: 3  #! variants.x: changes such as 'STAGE.SETTING: VALUE' were expected, or {{}}
@@ -235,9 +276,6 @@ stages:
   a:
     settings: {1: 2}  #! stages.a.settings.1: a setting's name was expected
 ---
-variants:
-  x: {a.day: 2024-01-01}  #! variants.x.a.day: write 2024-01-01 in quotes: it is read as another
----
 table:
   columns:
     x: {metric: m, stage: [a]}  #! table.columns.x: there is no stage ['a']; there are a
@@ -254,11 +292,52 @@ def test_a_parameter_may_begin_like_a_stage(tmp_path):
 
 def test_parameters_are_given_by_name(tmp_path):
     text = "parameters: {data: here, rows: 3}\n"
+    text += "stages: {b: {settings: {x: ['${data}', '${rows}']}}}\n"
     study = read_study(written(tmp_path, text), {"data": "there"})
     assert study.parameters == {"data": "there", "rows": 3}
     with pytest.raises(ValueError, match=r"--set dta: .* no such parameter; did you mean data\?"):
         read_study(study.path, {"dta": "there"})
     refused(tmp_path, "parameters:\n  a: 1  #! parameters.a: a stage has this name\n")
+
+
+@pytest.mark.parametrize(
+    ("own", "typed", "value"),
+    [
+        ("4", "4", 4),
+        ("4", "4.0", 4.0),
+        ("true", "no", False),
+        ("null", "3", 3),
+        ("[u, v]", "[w]", ["w"]),
+        ("0.001", "1e-4", "1e-4"),  # which settings take for a number
+        ("1e-3", "0.001", 0.001),
+        ("4", "2020-01-01", "2020-01-01"),
+        ("here", "2020", "2020"),  # a directory may have this name
+        ("here", "a #1: *b", "a #1: *b"),
+    ],
+)
+def test_what_is_typed_is_read_as_in_the_file_and_stays_text_where_that_has_text(
+    tmp_path, own, typed, value
+):
+    text = f"parameters: {{p: {own}}}\nstages: {{b: {{settings: {{x: '${{p}}'}}}}}}\n"
+    found = read_study(written(tmp_path, text), {"p": typed}).parameters["p"]
+    assert found == value
+    assert type(found) is type(value)
+
+
+@cases("""\
+parameters:
+  here: 1
+  there: 2  #! parameters.there: no stage refers to it: write ${there} where it is meant, or leave
+stages: {a: {settings: {x: "${here}"}}}
+---
+parameters:
+  used: 1
+  unused: 2  #! parameters.unused: no stage refers to it
+stages: {a: {}, b: {}}
+variants: {x: {}, y: {b.x: ["${used}/y"]}}
+""")
+def test_a_parameter_that_nobody_refers_to_is_refused(tmp_path, text):
+    refused(tmp_path, text)
 
 
 @cases("""\
@@ -319,4 +398,12 @@ def test_a_list_axis_names_its_values_by_themselves(tmp_path):
             "None": {"a": {"data.max_length": None}},
         },
         "lr": {"1e-3": {"b": {"lr": "1e-3"}}},
+    }
+
+
+def test_an_axis_may_have_negative_numbers_and_dates(tmp_path):
+    study = read_study(written(tmp_path, "grid: {a.n: [-1, 2, -0.5], b.day: [2020-01-01]}\n"))
+    assert study.axes == {
+        "n": {"-1": {"a": {"n": -1}}, "2": {"a": {"n": 2}}, "-0.5": {"a": {"n": -0.5}}},
+        "day": {"2020-01-01": {"b": {"day": "2020-01-01"}}},
     }

@@ -75,6 +75,8 @@ class Command:
                 env=environment,
                 start_new_session=True,  # Ctrl-C is for the study, which passes it on once
             )
+            if self.stopped:  # meanwhile, when there was no process to ask yet
+                self.stop()
             try:
                 return self._process.wait()
             except BaseException:
@@ -111,6 +113,7 @@ class LocalEngine:
         self._pool = ThreadPoolExecutor(jobs)
         self._free = list(range(jobs))
         self._commands: set[Command] = set()
+        self._stopped = False
         self._lock = threading.Lock()
 
     def submit(self, job: Job) -> Future[int]:
@@ -125,6 +128,7 @@ class LocalEngine:
         command = Command(Job(**{**vars(job), "environment": {**given, **job.environment}}))
         try:
             with self._lock:
+                command.stopped = self._stopped
                 self._commands.add(command)
             return command()
         finally:
@@ -135,6 +139,7 @@ class LocalEngine:
     def stop(self) -> None:
         """Ask all jobs to write a checkpoint and end; a second time: end them at once."""
         with self._lock:
+            self._stopped = True
             for command in self._commands:
                 (command.kill if command.stopped else command.stop)()
 

@@ -21,7 +21,7 @@ class RayEngine:
             ``num_gpus``, ``resources``, ...
 
     Raises:
-        ValueError: Ray is not installed.
+        ValueError: Ray is not installed, or does not take an option.
     """
 
     def __init__(self, jobs: int, resources: Mapping[str, Mapping[str, Any]]) -> None:
@@ -33,21 +33,31 @@ class RayEngine:
         self._ray = ray
         self._resources = resources
         self._running: set[Any] = set()
+        for stage in ("default", *resources):
+            self._task(stage, self._options(stage))
         here: dict[str, Any] = {} if os.environ.get("RAY_ADDRESS") else {"num_cpus": cores()}
         ray.init(include_dashboard=False, log_to_driver=False, configure_logging=False, **here)
 
     def submit(self, job: Job) -> Future[int]:
         """Queue a job."""
-        default = {"num_cpus": max(1, cores() // self.slots), "max_retries": 0}
-        chosen = {**self._resources.get("default", {}), **self._resources.get(job.stage, {})}
-        options = {**default, **chosen}
-        threads = {"OMP_NUM_THREADS": str(max(1, int(options["num_cpus"])))}
+        options = {"name": job.name, **self._options(job.stage)}
+        threads = {"OMP_NUM_THREADS": str(max(1, int(options["num_cpus"] or 0)))}
         command = Command(Job(**{**vars(job), "environment": {**threads, **job.environment}}))
-        task = self._ray.remote(_run).options(name=job.name, **options).remote(command)
+        task = self._task(job.stage, options).remote(command)
         self._running.add(task)
         future: Future[int] = task.future()
         future.add_done_callback(lambda _: self._running.discard(task))
         return future
+
+    def _options(self, stage: str) -> dict[str, Any]:
+        default = {"num_cpus": max(1, cores() // self.slots), "max_retries": 0}
+        return {**default, **self._resources.get("default", {}), **self._resources.get(stage, {})}
+
+    def _task(self, stage: str, options: Mapping[str, Any]) -> Any:
+        try:
+            return self._ray.remote(_run).options(**options)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"--resources for {stage}: {error}") from None
 
     def stop(self) -> None:
         """Interrupt all tasks: each ends its command first."""

@@ -31,6 +31,7 @@ class Runner:
     def __init__(self, ledger: Ledger, engine: Engine, overview: Overview) -> None:
         self.ledger, self.engine, self.overview = ledger, engine, overview
         self.cells = overview.cells
+        self.order = {name: number for number, name in enumerate(self.cells)}
         self.pending = list(self.cells)
         self.done: set[str] = set()
         self.lost: set[str] = set()  # failed, or in need of one that did
@@ -127,7 +128,8 @@ class Runner:
         return True
 
     def _start(self) -> None:
-        while self.ready and len(self.running) < self.engine.slots:
+        self.ready.sort(key=lambda item: self.order[item[0].name])
+        while self.ready and len(self.running) < self.engine.slots and self.signal is None:
             cell, verdict = self.ready.pop(0)
             if self.ledger.is_busy(cell):
                 self.overview.say(f"waits for another process at work in {cell.run_dir}")
@@ -150,7 +152,10 @@ class Runner:
                 log=log,
                 environment={"WANDB_RUN_GROUP": study, "WANDB_NAME": cell.name},
             )
-            self.running[self.engine.submit(job)] = (cell, time.monotonic())
+            try:
+                self.running[self.engine.submit(job)] = (cell, time.monotonic())
+            except Exception as error:  # an engine's own: the queue does not take it
+                self._fail(cell, _sentence(error))
 
     def _finish(self, future: Future[int]) -> None:
         cell, started = self.running.pop(future)
@@ -159,7 +164,7 @@ class Runner:
             why = f"exit code {code}" if code > 0 else f"killed by signal {-code}"
         except Exception as error:  # an engine's own: the job was cancelled, the node is gone
             code = 1
-            why = str(error).strip().split("\n")[-1] or type(error).__name__
+            why = _sentence(error)
         if code == 0:
             if self._keep(cell, time.monotonic() - started):
                 self.done.add(cell.name)
@@ -189,3 +194,7 @@ class Runner:
             for name, handler in before.items():
                 signal.signal(signal.Signals[name], handler)
             self.engine.close()
+
+
+def _sentence(error: Exception) -> str:
+    return str(error).strip().split("\n")[-1] or type(error).__name__

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,7 @@ class SubmititEngine:
         cluster: ``slurm``, or ``local`` for processes of this machine.
 
     Raises:
-        ValueError: submitit is not installed, or does not know a parameter.
+        ValueError: submitit is not installed, finds no SLURM, or does not take a parameter.
     """
 
     def __init__(
@@ -57,17 +58,25 @@ class SubmititEngine:
         self._pool = ThreadPoolExecutor(jobs)
         self._jobs: set[Any] = set()
         self._resources = resources
-        self._executor = submitit.AutoExecutor(folder=folder, cluster=cluster)
+        self._make = partial(submitit.AutoExecutor, folder=folder, cluster=cluster)
+        for stage in ("default", *resources):
+            self._executor(stage, name=stage)
+
+    def _executor(self, stage: str, name: str) -> Any:
+        """One for each job: what one is given once it keeps."""
+        default = {"timeout_min": _DAY_MINUTES, "name": name}
+        chosen = {**self._resources.get("default", {}), **self._resources.get(stage, {})}
+        try:
+            executor = self._make()
+            executor.update_parameters(**{**default, **chosen})
+        except (AssertionError, NameError, RuntimeError, TypeError, ValueError) as error:
+            raise ValueError(f"--on slurm with --resources for {stage}: {error}") from None
+        return executor
 
     def submit(self, job: Job) -> Future[int]:
         """Queue a job; a thread waits for it."""
-        default = {"timeout_min": _DAY_MINUTES, "name": job.name.replace("/", ".")}
-        chosen = {**self._resources.get("default", {}), **self._resources.get(job.stage, {})}
-        try:
-            self._executor.update_parameters(**{**default, **chosen})
-        except (NameError, TypeError, ValueError) as error:
-            raise ValueError(f"--resources: {error}") from None
-        submitted = self._executor.submit(SubmititCommand(job))
+        executor = self._executor(job.stage, job.name.replace("/", "."))
+        submitted = executor.submit(SubmititCommand(job))
         self._jobs.add(submitted)
         return self._pool.submit(self._wait, submitted)
 

@@ -150,3 +150,24 @@ def test_interrupted_caller_ends_its_command(make_job):
         Command(job)()
     thread.join()
     assert output(job) == ["ready", "checkpoint"]
+
+
+def test_job_of_a_stopped_engine_does_not_start(make_job):
+    """The signal came after the job was handed over, before a thread took it up."""
+    engine, job = LocalEngine(1), make_job("echo started")
+    engine.stop()
+    assert run_all(engine, [job]) == [-signal.SIGTERM]
+    assert output(job) == []
+
+
+def test_command_stopped_while_it_starts_ends(make_job, monkeypatch):
+    """A signal for the study arrives before there is a process to pass it on to."""
+    command, popen = Command(make_job("sleep 5; echo worked")), subprocess.Popen
+
+    def start(*words, **options):
+        command.stop()
+        return popen(*words, **options)
+
+    monkeypatch.setattr(engines.subprocess, "Popen", start)
+    assert command() == -signal.SIGTERM
+    assert output(command.job) == []

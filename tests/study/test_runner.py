@@ -8,7 +8,14 @@ import threading
 import pytest
 from filelock import FileLock
 
-from tests.references.fake_engine import CELLS, STUDY, leave_results, open_ledger, run_study
+from tests.references.fake_engine import (
+    CELLS,
+    STUDY,
+    FakeEngine,
+    leave_results,
+    open_ledger,
+    run_study,
+)
 
 START = "shared/start/seed=0"
 STARTED = ["started/finetune/seed=0", "started/finetune/seed=1"]
@@ -23,6 +30,10 @@ def test_each_cell_runs_once_after_those_it_needs(tmp_path):
     assert outcome.engine.most == 1
     assert outcome.engine.closed
     assert "9 of 9 done" in outcome.said
+
+
+def test_one_at_a_time_the_first_seed_is_through_before_the_second_begins(tmp_path):
+    assert run_study(tmp_path).names == CELLS
 
 
 def test_as_many_run_at_once_as_the_engine_has_slots(tmp_path):
@@ -81,6 +92,21 @@ def test_reason_of_a_failure_is_a_sentence(act, sentence, tmp_path):
     assert outcome.code == 1
     assert sentence in outcome.said
     assert outcome.states[CELLS[1]] == "blocked"
+
+
+def test_job_that_the_engine_does_not_take_fails_alone(tmp_path, monkeypatch):
+    submit = FakeEngine.submit
+
+    def refuse(engine, job):
+        if job.stage == "start":
+            raise RuntimeError("sbatch: error:\ninvalid partition")
+        return submit(engine, job)
+
+    monkeypatch.setattr(FakeEngine, "submit", refuse)
+    outcome = run_study(tmp_path)
+    assert (outcome.code, outcome.engine.closed) == (1, True)
+    assert f"failed {START}: invalid partition" in outcome.said
+    assert "4 of 9 done, 1 failed, 4 not run" in outcome.said
 
 
 @pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143)])

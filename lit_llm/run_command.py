@@ -37,8 +37,9 @@ Run what is not done of a study: stages x variants x seeds, each a command in a 
   lit-llm run STUDY --smoke               everything for two steps, kept apart from the results
   lit-llm run STUDY --on slurm --resources FILE
 
-Runs go to runs/STUDY/, their figures to results/ beside the study's file: these can be committed,
-and count as done on another machine. Start it again to go on after an interruption.
+Runs go to runs/STUDY/, their figures to results/ beside study.yaml (X.results/ beside X.yaml).
+These can be committed, and count as done on another machine. Start it again to go on after an
+interruption.
 """
 
 SMOKE = {
@@ -54,13 +55,17 @@ SMOKE = {
 ENGINES = ("local", "slurm", "slurm-local", "ray")
 _LOCK_SECONDS = 5
 
+Resources = Mapping[str, Mapping[str, Any]]
+"""Parameters of a stage's jobs, as the engine has them, by stage or under ``default``."""
+
 
 def study_arguments(parser: argparse.ArgumentParser) -> None:
     """What ``run`` and ``table`` have in common."""
     add = parser.add_argument
     add("study", metavar="STUDY", help="study.yaml, or its directory")
     add("--set", action="append", default=[], metavar="NAME=VALUE", help="one of its parameters")
-    add("--results", type=Path, metavar="DIR", help="default: results/ beside the study's file")
+    beside = "default: results/ beside study.yaml, X.results/ beside X.yaml"
+    add("--results", type=Path, metavar="DIR", help=beside)
     add("--runs", type=Path, metavar="DIR", help="default: runs/STUDY")
 
 
@@ -78,7 +83,8 @@ def open_study(options: argparse.Namespace) -> tuple[Study, Path, Path]:
         given[name] = value
     study = read_study(Path(options.study), given)
     runs = options.runs or Path("runs") / study.name
-    return study, options.results or study.path.parent / "results", runs
+    own = "results" if study.path.stem == "study" else f"{study.path.stem}.results"
+    return study, options.results or study.path.parent / own, runs
 
 
 def main(words: list[str]) -> int:
@@ -118,6 +124,7 @@ def _parsed(words: list[str]) -> argparse.Namespace:
 def _run(options: argparse.Namespace) -> int:
     started = time.monotonic()
     study, results, runs = open_study(options)
+    resources = _resources(options, study)
     plan = plan_study(study, runs)
     if options.smoke:
         runs = runs.with_name(f"{runs.name}-smoke")
@@ -144,7 +151,7 @@ def _run(options: argparse.Namespace) -> int:
         runs.mkdir(parents=True, exist_ok=True)
         try:
             with FileLock(runs / ".lock", timeout=_LOCK_SECONDS):
-                code = _execute(options, cells, ledger, verdicts, console)
+                code = _execute(options, cells, ledger, verdicts, console, resources)
         except Timeout:
             raise ValueError(f"{runs}: another lit-llm run is at work on this study") from None
         console.print(f"after {duration(time.monotonic() - started)}", highlight=False)
@@ -161,10 +168,11 @@ def _execute(
     ledger: Ledger,
     verdicts: Mapping[str, Verdict],
     console: Console,
+    resources: Resources,
 ) -> int:
     remain = [cells[name] for name, v in verdicts.items() if v.kind in ("run", "resume")]
     _check_settings(ledger.plan.study, remain, console)
-    engine = _engine(options, len(cells), ledger.runs)
+    engine = _engine(options, len(cells), ledger.runs, resources)
     seconds = {
         name: record["seconds"]
         for name, record in ledger.records.items()
@@ -177,17 +185,23 @@ def _execute(
     return code
 
 
-def _engine(options: argparse.Namespace, cells: int, runs: Path) -> Engine:
-    resources = {}
-    if options.resources is not None:
-        document = Document(options.resources)
-        resources = document.content
-        for stage, content in resources.items():
-            if not isinstance(content, dict):
-                raise document.fault((stage,), "parameters of its jobs were expected")
+def _resources(options: argparse.Namespace, study: Study) -> Resources:
+    """What ``--resources`` asks for, by stage."""
+    if options.resources is None:
+        return {}
+    document = Document(options.resources)
+    resources: Resources = document.content
+    document.check_keys(resources, (), ("default", *study.stages))
+    for stage, content in resources.items():
+        if not isinstance(content, dict):
+            raise document.fault((stage,), "parameters of its jobs were expected")
     if options.on == "local":
-        if resources:
-            raise ValueError("--resources is for --on slurm and --on ray")
+        raise ValueError("--resources is for --on slurm and --on ray")
+    return resources
+
+
+def _engine(options: argparse.Namespace, cells: int, runs: Path, resources: Resources) -> Engine:
+    if options.on == "local":
         return LocalEngine(options.jobs or 1)
     if options.on == "ray":
         from lit_llm.study.ray_engine import RayEngine
@@ -201,12 +215,12 @@ def _engine(options: argparse.Namespace, cells: int, runs: Path) -> Engine:
 
 def _chosen(plan: Plan, patterns: list[str] | None) -> dict[str, Cell]:
     """The cells that ``--only`` names, and those they need; without it all."""
-    patterns = patterns or ["*"]
-    wanted = [
-        name for name in plan.cells if any(fnmatch.fnmatch(name, pattern) for pattern in patterns)
-    ]
-    if not wanted:
-        raise ValueError(f"--only {patterns[0]}: no such cell; --dry-run lists them")
+    wanted: list[str] = []
+    for pattern in patterns or ["*"]:
+        found = fnmatch.filter(plan.cells, pattern)
+        if not found:
+            raise ValueError(f"--only {pattern}: no such cell; --dry-run lists them")
+        wanted += found
     kept = set()
     while wanted:
         name = wanted.pop()

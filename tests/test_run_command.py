@@ -110,6 +110,7 @@ def test_only_runs_what_is_named_and_what_that_needs(run, machine):
     ("words", "sentence"),
     [
         (["--only", "finetune"], "--only finetune: no such cell; --dry-run lists them"),
+        (["--only", "*/score/*", "--only", "*/scor/*"], "--only */scor/*: no such cell;"),
         (["--jobs", "0"], "--jobs 0: at least 1 was expected"),
         (["--jobs", "two"], "argument --jobs: invalid int value: 'two'"),
         (["--set", "data"], "--set data: NAME=VALUE was expected"),
@@ -119,11 +120,14 @@ def test_only_runs_what_is_named_and_what_that_needs(run, machine):
         (["--resources", "none.yaml"], "none.yaml: there is no such file"),
         (["--resources", "r.yaml"], "--resources is for --on slurm and --on ray"),
         (["--resources", "flat.yaml"], "flat.yaml:1: default: parameters of its jobs were"),
+        (["--resources", "typo.yaml", "--on", "slurm", "--dry-run"], "did you mean finetune?"),
+        (["--resources", "flat.yaml", "--plan"], "flat.yaml:1: default: parameters of its jobs"),
     ],
 )
 def test_what_cannot_be_is_a_sentence_and_code_1(words, sentence, run, machine):
     Path("r.yaml").write_text("default: {num_cpus: 1}\n")
     Path("flat.yaml").write_text("default: 3\n")
+    Path("typo.yaml").write_text("finetun: {timeout_min: 3}\n")
     code, out, said = run(*words)
     assert (code, out) == (1, "")
     assert said.startswith("lit-llm run: ") or "9 to run lit-llm run: " in said
@@ -222,6 +226,30 @@ def test_results_and_runs_can_be_elsewhere(run, tmp_path):
     assert not (tmp_path / "runs").exists()
 
 
+def test_parameter_typed_as_the_file_has_it_changes_nothing(run, machine):
+    epochs = "parameters: {epochs: 2}\n" + STUDY.replace("max_epochs: 2", "max_epochs: '${epochs}'")
+    Path("a study/study.yaml").write_text(epochs)
+    run()
+    assert run("--set", "epochs=2")[2] == "a study: 9 commands, 9 done"
+    assert "(trainer.max_epochs 2 -> 3)" in run("--set", "epochs=3")[2]
+
+
+@pytest.mark.parametrize("command", ["run", "table"])
+def test_two_studies_in_one_directory_keep_their_results_apart(command, run, machine, capsys):
+    directory = Path("a study")
+    (directory / "other.yaml").write_text(STUDY.replace("max_epochs: 2", "max_epochs: 3"))
+    run()
+    code, table, _ = run(study=directory / "other.yaml")
+    assert (code, table.startswith("# other\n")) == (0, True)
+    assert len(machine.names) == 9
+    assert run()[2] == "a study: 9 commands, 9 done"
+    for name in ("results", "other.results"):
+        assert len(list((directory / name).rglob("stage.json"))) == 9
+    assert main([command, str(directory / "other.yaml")]) == 0
+    assert capsys.readouterr().out == table
+    assert (directory / "other.results" / "table.md").read_text() == table
+
+
 def test_help_shows_the_ways_to_call_it(capsys):
     with pytest.raises(SystemExit) as stop:
         main(["run", "--help"])
@@ -230,7 +258,7 @@ def test_help_shows_the_ways_to_call_it(capsys):
 
 
 def test_commands_run_here_one_after_the_other_unless_said_otherwise(tmp_path):
-    engine = run_command._engine(run_command._parsed(["study"]), 9, tmp_path)
+    engine = run_command._engine(run_command._parsed(["study"]), 9, tmp_path, {})
     assert isinstance(engine, LocalEngine)
     assert engine.slots == 1
     engine.close()

@@ -69,10 +69,12 @@ class Overview:
             self._say(f"[green]done[/]   {escape(cell.name)}  [dim]({escape(why)})[/]")
 
     def fail(self, cell: Cell, why: str, log: Path) -> None:
-        """A cell failed; the end of its log is shown."""
+        """A cell failed; of one that was running the end of its log is shown."""
+        ran = self.states.get(cell.name) == "running"
         self.states[cell.name] = "failed"
-        self._say(f"[red]failed[/] {escape(cell.name)}: {escape(f'{why}; the end of {log}:')}")
-        for line in tail(log):
+        why = f"{why}; the end of {log}:" if ran else why
+        self._say(f"[red]failed[/] {escape(cell.name)}: {escape(why)}")
+        for line in tail(log) if ran else ():
             self._say(f"[dim]         {escape(line)}[/]")
 
     def block(self, cell: Cell, need: str) -> None:

@@ -60,6 +60,18 @@ def test_lines_and_counts(make_overview, clock):
     assert overview.counts() == "3 of 9 done, 1 failed, 1 not run"
 
 
+def test_what_never_started_fails_without_a_log(make_overview, tmp_path):
+    overview, log = make_overview(), tmp_path / "log"
+    cell = overview.cells[CELLS[0]]
+    log.write_text("an earlier command's end\n")
+    overview.fail(cell, "a.yaml has changed", log)
+    assert said(overview) == f"failed {CELLS[0]}: a.yaml has changed\n"
+    overview.start(cell, "new", log)
+    overview.fail(cell, "exit code 1", log)
+    assert "exit code 1; the end of" in said(overview)
+    assert "an earlier command's end" in said(overview)
+
+
 def test_time_left_is_that_of_the_same_cells_else_of_the_same_stage(make_overview, clock):
     seconds = {CELLS[0]: 100.0, CELLS[1]: 10.0, CELLS[2]: 50.0, CELLS[3]: 200.0, CELLS[4]: 30.0}
     overview = make_overview(slots=2, **seconds)

@@ -15,6 +15,9 @@ Changes = Mapping[str, Mapping[str, Any]]
 RESERVED = ("stage", "metric")
 """Keys of a table's column beside the names of axes."""
 
+_TAKEN = ("table.md", "table.csv")
+"""What else stands where variants have their directories."""
+
 
 def read_axes(document: Document, stages: Mapping[str, Stage]) -> dict[str, Mapping[str, Changes]]:
     """What varies: axis -> value's name -> changes; ``variants`` are one axis of that name.
@@ -74,6 +77,8 @@ def _values(
     for name, changes in content.items():
         where = (*keys, str(name))
         check_name(document, where, name)
+        if str(name).lower() in _TAKEN:
+            raise document.fault(where, "the study's table is a file of this name")
         if not isinstance(changes, dict):
             raise document.fault(
                 where, "changes such as 'STAGE.SETTING: VALUE' were expected, or {}"

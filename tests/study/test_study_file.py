@@ -33,6 +33,19 @@ def refused(directory, text):
         read_study(path)
 
 
+@pytest.mark.parametrize("name", ["table.md", "table.csv", "Table.md"])
+def test_a_variant_is_not_called_like_the_table(tmp_path, name):
+    message = r"the study's table is a file of this name"
+    for text in (
+        f"variants: {{x: {{}}, {name}: {{a.lr: 1}}}}\n",
+        f"grid: {{n: {{{name}: {{}}}}}}\n",
+    ):
+        with pytest.raises(ValueError, match=message):
+            read_study(written(tmp_path, text))
+    with pytest.raises(ValueError, match="a name is made of letters"):
+        read_study(written(tmp_path, f"stages: {{{name}: {{}}}}\n"))
+
+
 def cases(text):
     """A parameter for each case."""
     return pytest.mark.parametrize("text", text.split("---\n"))

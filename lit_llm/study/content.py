@@ -7,6 +7,7 @@ import importlib.util
 import json
 import math
 import os
+import re
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -14,6 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from lit_llm.durable import replace_text
+
+_PATH_KEY = re.compile(r"(?:[^.]+\.)*?(?:[^.\[]*path|(source|init_from|tokenizer))(?=[.\[]|$)")
+"""A setting that names a file or directory, and perhaps what stands below it (``path.train``)."""
+
+_SIZE = re.compile(r"(gpt2-)?(tiny|mini|small|medium|base)")
 
 
 def file_sha256(path: Path) -> str:
@@ -25,20 +31,45 @@ def file_sha256(path: Path) -> str:
 def path_in(key: str, value: Any) -> Path | None:
     """The path that a setting's value names, whether or not it exists; None if it names none.
 
-    A path has a slash in it, or stands under a key that ends in ``path``; ``pkg://a/b`` is the
-    directory ``b`` of the installed package ``a``. A hub id looks like a path that is not here.
+    A path has a slash in it, or stands under a key of which a part ends in ``path`` or is
+    ``source``, ``init_from`` or ``tokenizer``: a backbone's, for which a run is its ``best/`` and a
+    named size no path. ``pkg://a/b`` is the directory ``b`` of the installed package ``a``. A hub
+    id looks like a path that is not here. What the trainer is given, it writes.
     """
-    if not isinstance(value, str) or "${" in value or "\n" in value:
+    if not isinstance(value, str) or key.startswith("trainer."):
+        return None
+    if "${" in value or "\n" in value:
         return None
     if value.startswith("pkg://"):
         package, _, inside = value.removeprefix("pkg://").partition("/")
         found = importlib.util.find_spec(package) if package.isidentifier() else None
         roots = list((found and found.submodule_search_locations) or [])
         return Path(roots[0], inside) if roots else Path(value)
-    if value.strip("/. ") and ("/" in value or key.endswith("path")):
-        with suppress(RuntimeError):  # ~ of a user that is none
-            return Path(value).expanduser()
-    return None
+    named = _PATH_KEY.match(key)
+    of_backbone = named is not None and named[1] is not None
+    if not value.strip("/. ") or not (named or "/" in value):
+        return None
+    if of_backbone and _SIZE.fullmatch(value):
+        return None
+    try:
+        path = Path(value).expanduser()
+    except RuntimeError:  # ~ of a user that is none
+        return None
+    return path / "best" if of_backbone and (path / "best").is_dir() else path
+
+
+def must_exist(key: str, value: Any) -> bool:
+    """Whether a setting can be nothing but a path; for a backbone, hub ids have one slash."""
+    named = _PATH_KEY.match(key)
+    if path_in(key, value) is None or named is None:
+        return False
+    return named[1] is None or value[0] in "/.~" or value.count("/") > 1
+
+
+def path_key(key: str) -> str:
+    """The setting that names a path, without what stands below it: ``path`` for ``path.train``."""
+    named = _PATH_KEY.match(key)
+    return named[0] if named else key
 
 
 class Hashes:
@@ -56,7 +87,7 @@ class Hashes:
         self._known: dict[str, list[str]] = {}
         if memory is not None and memory.exists():
             with suppress(ValueError, TypeError):  # it only saves time
-                self._known = dict(json.loads(memory.read_text(encoding="utf-8")))
+                self._known = _remembered(json.loads(memory.read_text(encoding="utf-8")))
         self._new = False
         self._answers: dict[Path, tuple[float, str | None]] = {}
 
@@ -92,11 +123,32 @@ class Hashes:
         return known[1]
 
     def save(self) -> None:
-        """Remember them for the next process."""
+        """Remember them for the next process, if that can be written."""
         if self._memory is not None and self._new:
-            self._memory.parent.mkdir(parents=True, exist_ok=True)
-            replace_text(self._memory, json.dumps(self._known, indent=0))
+            with suppress(OSError):
+                self._memory.parent.mkdir(parents=True, exist_ok=True)
+                replace_text(self._memory, json.dumps(self._known, indent=0))
             self._new = False
+
+
+def newest_change(path: Path) -> float:
+    """When something in a file or directory changed last, in seconds since 1970.
+
+    Infinite if there is no such path: what was there is not known.
+    """
+    if not path.exists():
+        return math.inf
+    walked = os.walk(path, followlinks=True)
+    paths = [path, *_files(path), *(Path(root) for root, _, _ in walked)]
+    return max(place.stat().st_mtime for place in paths)
+
+
+def _remembered(data: Any) -> dict[str, list[str]]:
+    return {
+        str(path): known
+        for path, known in dict(data).items()
+        if isinstance(known, list) and len(known) == 2 and all(isinstance(k, str) for k in known)
+    }
 
 
 def _files(path: Path) -> Iterator[Path]:

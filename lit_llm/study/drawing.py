@@ -10,6 +10,7 @@ from rich.tree import Tree
 
 from lit_llm.study.ledger import Verdict
 from lit_llm.study.plan import Cell
+from lit_llm.study.starting import command, replaced
 
 _SAID = {"done": "done", "keep": "done", "wait": "done", "resume": "to resume", "run": "to run"}
 
@@ -46,12 +47,17 @@ def summary(verdicts: Mapping[str, Verdict]) -> str:
 
 
 def commands(cells: Mapping[str, Cell], verdicts: Mapping[str, Verdict]) -> Iterator[str]:
-    """Lines for a shell: what remains, in an order that works; done cells as comments."""
+    """Lines for a shell: what remains, in an order that works; other cells as comments."""
     for name, cell in cells.items():
         verdict = verdicts[name]
-        if verdict.kind in ("done", "keep", "wait"):
+        resumes = verdict.kind == "resume"
+        if verdict.kind in ("done", "keep"):
             yield f"# done: {name}" + (f" ({verdict.why})" if verdict.why else "")
-        elif verdict.kind == "resume":
-            yield f"lit-llm fit --resume {shlex.quote(str(cell.run_dir))}"
+        elif verdict.kind == "wait":
+            yield f"# judged again: {name} ({verdict.why})"
         else:
-            yield f"lit-llm {shlex.join(cell.words)}"
+            place = None if resumes else replaced(cell)
+            if place is not None:
+                yield f"mkdir -p {shlex.quote(str(place.parent))}"
+                yield f"mv {shlex.quote(str(cell.run_dir))} {shlex.quote(str(place))}"
+            yield f"lit-llm {shlex.join(command(cell, resumes))}"

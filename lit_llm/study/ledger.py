@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
 
 from lit_llm.run_directory import LOCK, write_json
-from lit_llm.study.content import Hashes, file_sha256
+from lit_llm.study.content import Hashes, file_sha256, must_exist, path_key
 from lit_llm.study.plan import Cell, Plan
 from lit_llm.study.record import (
     differences,
+    inputs_of,
     keep,
+    left_by,
     outputs_of,
     read_record,
     read_request,
     request,
 )
-from lit_llm.study.settings import BASE, flags
+from lit_llm.study.settings import BASE
+from lit_llm.study.stages import REFERENCE
+from lit_llm.study.starting import command, has_read, is_by_hand, replaced
 
 _NOT_HERE = "what it left is not here"
 
@@ -57,7 +59,7 @@ class Ledger:
         self.plan, self.results, self.runs = plan, results, runs
         self.hashes = Hashes(runs / ".hashes.json")
         self.records = {name: read_record(results / name) for name in plan.cells}
-        self._outputs: dict[str, str | None] = {}  # of finished runs without a record
+        self._outputs: dict[str, str | None] = {}  # of finished runs that are not kept yet
         configs = {str(BASE), *(config for cell in plan.cells.values() for config in cell.configs)}
         self._configs = {config: file_sha256(Path(config)) for config in configs}
 
@@ -81,7 +83,7 @@ class Ledger:
             return Verdict("run", "; ".join(why) or _NOT_HERE)
         if not why and not again:
             return Verdict("done")
-        started = read_request(self._request_path(cell))
+        started = self._started(cell, asked)
         if started is not None and not differences(started, asked):
             if (cell.run_dir / "results.json").exists():
                 if not again:
@@ -135,32 +137,41 @@ class Ledger:
         """Prepare a cell's run directory.
 
         Raises:
-            ValueError: a configuration file has changed since the study was planned.
+            ValueError: a configuration file has changed since the study was planned, or data that
+                the earlier run was made from are not there.
 
         Returns:
             The command's words, and where an earlier run that does not count any more was moved.
         """
-        for config in (str(BASE), *cell.configs):
+        for config in _configs_of(cell):
             if file_sha256(Path(config)) != self._configs[config]:
                 raise ValueError(
                     f"{config} has changed since the study was planned: start it again"
                 )
-        if verdict.kind == "resume":
-            packages = {k: v for k, v in cell.stage.settings.items() if k == "allow_import"}
-            return ["fit", "--resume", str(cell.run_dir), *flags(packages)], None
-        moved = None
         asked = self._request(cell)
-        started = read_request(self._request_path(cell))
-        if cell.stage.command != "fit" and started and not differences(started, asked):
-            shutil.rmtree(cell.run_dir, ignore_errors=True)  # an unfinished scoring
-        if cell.run_dir.exists() and any(_visible(cell.run_dir)):
-            stamp = datetime.now().strftime("%Y-%m-%d_%H-%M-%S_%f")
-            moved = self.runs / "replaced" / stamp / cell.name
+        resumes, moved = verdict.kind == "resume", None
+        if not resumes:
+            self._refuse_absent(cell, asked)
+            moved = replaced(cell)
+        if moved is not None:
             moved.parent.mkdir(parents=True)
             cell.run_dir.rename(moved)
-        cell.run_dir.parent.mkdir(parents=True, exist_ok=True)
-        write_json(self._request_path(cell), asked)
-        return list(cell.words), moved
+        cell.run_dir.mkdir(parents=True, exist_ok=True)
+        if not resumes or read_request(self._request_path(cell)) is None:
+            write_json(self._request_path(cell), asked)
+        return command(cell, resumes), moved
+
+    def _refuse_absent(self, cell: Cell, asked: Mapping[str, Any]) -> None:
+        """Nothing is run in place of what was made from data, for a path that leads nowhere."""
+        record, started = self.records[cell.name], read_request(self._request_path(cell))
+        made = [before for before in (record and record["request"], started) if before]
+        inputs = {path_key(name) for before in made for name in before["inputs"]}
+        for name, value in asked["settings"].items():
+            if path_key(name) in inputs and must_exist(name, value):
+                raise ValueError(
+                    f"{name} = {value}: there is no such file or directory; if a hub id is meant, "
+                    f"first move {self.results / cell.name} and {cell.run_dir} away"
+                )
 
     def finish(self, cell: Cell, seconds: float | None) -> None:
         """Keep a finished cell's figures.
@@ -170,6 +181,7 @@ class Ledger:
         """
         asked = read_request(self._request_path(cell)) or self._request(cell)
         self.records[cell.name] = keep(cell, asked, self.results / cell.name, self.hashes, seconds)
+        self._outputs.pop(cell.name, None)
         self.hashes.save()
 
     def log(self, cell: Cell) -> Path:
@@ -177,15 +189,36 @@ class Ledger:
         return cell.run_dir.with_name(f"{cell.run_dir.name}.log")
 
     def _request_path(self, cell: Cell) -> Path:
-        return cell.run_dir.with_name(f"{cell.run_dir.name}.request.json")
+        return cell.run_dir / ".request.json"  # goes where the run goes
+
+    def _started(self, cell: Cell, asked: dict[str, Any]) -> dict[str, Any] | None:
+        """What the run in a cell's directory was asked; None if that is not known."""
+        started = read_request(self._request_path(cell))
+        if started is not None:
+            return started
+        if not is_by_hand(cell):
+            return None
+        configs = [Path(config) for config in _configs_of(cell)]
+        needs = [left_by(self.plan.cells[need]) for need in cell.needs.values()]
+        read = (*configs, *inputs_of(cell, self._scored(cell)), *needs)
+        return asked if has_read(cell, read) else None
+
+    def _scored(self, cell: Cell) -> Cell | None:
+        """The cell whose run this one scores."""
+        found = REFERENCE.fullmatch(str(cell.settings.get("run")))
+        need = found and cell.needs.get(found[1])
+        return self.plan.cells[need] if need else None
 
     def _request(self, cell: Cell) -> dict[str, Any]:
-        outputs = {
-            stage: record["outputs"] if (record := self.records[need]) else self._outputs.get(need)
-            for stage, need in cell.needs.items()
-        }
-        return request(cell, outputs, self.hashes)
+        outputs = {stage: self._left_by(need) for stage, need in cell.needs.items()}
+        return request(cell, outputs, self.hashes, self._scored(cell))
+
+    def _left_by(self, name: str) -> str | None:
+        if name in self._outputs:
+            return self._outputs[name]
+        record = self.records[name]
+        return record["outputs"] if record else None
 
 
-def _visible(directory: Path) -> Iterator[Path]:
-    return (path for path in directory.iterdir() if not path.name.startswith("."))
+def _configs_of(cell: Cell) -> tuple[str, ...]:
+    return (str(BASE), *cell.configs)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import math
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,27 +12,31 @@ from lit_llm.run_directory import write_json
 from lit_llm.secrets import redacted
 from lit_llm.study.content import Hashes, file_sha256, path_in
 from lit_llm.study.plan import Cell
+from lit_llm.study.record_shape import KEPT, SCHEMA, is_record, is_request
 from lit_llm.study.settings import same
 
 RESULTS_VERSION = 1
 """Raise by hand when the same commands must give other results: every stage runs again."""
 
 RECORD = "stage.json"
-_SCHEMA = 1
-_KEPT = ("results.json", "report.md")
-_ENVIRONMENT_FILE = "environment.json"
-_REQUEST = {"results_version", "command", "settings", "inputs", "needs"}
+ENVIRONMENT_FILE = "environment.json"
 _DATA_STAND_SECONDS = 60.0  # a study of thousands of stages looks at its data once a minute
 _ENVIRONMENT = ("python", "platform", "packages", "processor", "threads", "gpus", "cuda")
 
 
-def request(cell: Cell, outputs: Mapping[str, str | None], hashes: Hashes) -> dict[str, Any]:
+def request(
+    cell: Cell,
+    outputs: Mapping[str, str | None],
+    hashes: Hashes,
+    scored: Cell | None = None,
+) -> dict[str, Any]:
     """All that decides a cell's result, as plain data.
 
     Args:
         cell: one command.
         outputs: content of what each needed stage left, by stage.
         hashes: to look into files with.
+        scored: the cell whose run this one scores: its data count where this one names none.
 
     Returns:
         ``results_version``; ``command``; ``settings``: without those that
@@ -40,15 +45,12 @@ def request(cell: Cell, outputs: Mapping[str, str | None], hashes: Hashes) -> di
     """
     settings: dict[str, Any] = {}
     inputs: dict[str, Any] = {}
-    for key, value in cell.settings.items():
-        by_default = dict(_items(key, cell.by_default.get(key)))
-        for name, item in _items(key, value):
-            path = None if key.startswith("trainer.") else path_in(key, item)
-            content = path and hashes.of(path, _DATA_STAND_SECONDS)
-            if content is None:
-                settings[name] = item
-            else:
-                inputs[name] = {"by_default": by_default.get(name), "content": content}
+    for name, item, by_default, path in _settings(cell, scored):
+        content = path and hashes.of(path, _DATA_STAND_SECONDS)
+        if content is None:
+            settings[name] = _as_json(item)
+        else:
+            inputs[name] = {"by_default": by_default, "content": content}
     return {
         "results_version": RESULTS_VERSION,
         "command": cell.stage.command,
@@ -56,6 +58,37 @@ def request(cell: Cell, outputs: Mapping[str, str | None], hashes: Hashes) -> di
         "inputs": inputs,
         "needs": dict(outputs),
     }
+
+
+def inputs_of(cell: Cell, scored: Cell | None = None) -> list[Path]:
+    """Files and directories that are here and that the settings name; ``scored`` as there."""
+    return [path for *_, path in _settings(cell, scored) if path is not None and path.exists()]
+
+
+def _settings(cell: Cell, scored: Cell | None) -> Iterator[tuple[str, Any, Any, Path | None]]:
+    """Settings one by one: name, value, value by default, and the path it may name."""
+    settings, defaults = cell.settings, cell.by_default
+    if scored is not None:
+        settings = {**_of_scoring(scored.settings), **settings}
+        defaults = {**_of_scoring(scored.by_default), **defaults}
+    for key, value in settings.items():
+        by_default = dict(_items(key, defaults.get(key)))
+        for name, item in _items(key, value):
+            yield name, item, by_default.get(name), path_in(key, item)
+
+
+def _of_scoring(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """What says what a run is scored on; the rest of its settings shows in its weights."""
+    return {k: value for k, value in settings.items() if k.startswith(("data.", "trainer.limit_"))}
+
+
+def _as_json(value: Any) -> Any:
+    """A value that a file of JSON holds as it is: infinity and "not a number" by their names."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    if isinstance(value, Mapping):
+        return {key: _as_json(item) for key, item in value.items()}
+    return [_as_json(item) for item in value] if isinstance(value, list) else value
 
 
 def _items(key: str, value: Any) -> list[tuple[str, Any]]:
@@ -117,49 +150,70 @@ def keep(
     Raises:
         ValueError: the run left no results.
     """
-    for name in (*_KEPT, _ENVIRONMENT_FILE):
+    for name in (*KEPT, ENVIRONMENT_FILE):
         if not (cell.run_dir / name).exists():
             raise ValueError(f"{cell.name}: it ended without a {name} in {cell.run_dir}")
     place.mkdir(parents=True, exist_ok=True)
     (place / RECORD).unlink(missing_ok=True)  # until all is written there is no record
-    for name in _KEPT:
+    for name in KEPT:
         (place / name).write_bytes((cell.run_dir / name).read_bytes())
-    facts = _read_json(cell.run_dir / _ENVIRONMENT_FILE)
+    facts = read_json(cell.run_dir / ENVIRONMENT_FILE)
     starts = [facts, *facts.get("resumed", [])]
     record = {
-        "schema": _SCHEMA,
+        "schema": SCHEMA,
         "cell": cell.name,
-        "command": ["lit-llm", *cell.written],
+        "command": ["lit-llm", *_without_machine(cell)],
         "commits": list(dict.fromkeys(start.get("commit") for start in starts)),
         "seconds": seconds and round(seconds, 1),
         "request": dict(asked),
         "outputs": outputs_of(cell, hashes),
-        "files": {name: file_sha256(place / name) for name in _KEPT},
+        "files": {name: file_sha256(place / name) for name in KEPT},
         "environment": {key: facts.get(key) for key in _ENVIRONMENT},
     }
     write_json(place / RECORD, record)
     return record
 
 
-def outputs_of(cell: Cell, hashes: Hashes) -> str | None:
-    """Content of what later stages read from a run: ``best/``, else its results; None: not here."""
+def _without_machine(cell: Cell) -> list[str]:
+    """The command as the study has it; an absolute place of the runs is the command line's."""
+    runs = runs_of(cell)
+    if not runs.is_absolute():
+        return list(cell.written)
+    return [word.replace(f"{runs}/", "${runs}/") for word in cell.written]
+
+
+def runs_of(cell: Cell) -> Path:
+    """The directory of the study's runs."""
+    return cell.run_dir.parents[cell.name.count("/")]
+
+
+def left_by(cell: Cell) -> Path:
+    """What later stages read from a run: ``best/``, else its results."""
     best = cell.run_dir / "best"
-    return hashes.of(best if best.exists() else cell.run_dir / "results.json")
+    return best if best.exists() else cell.run_dir / "results.json"
+
+
+def outputs_of(cell: Cell, hashes: Hashes) -> str | None:
+    """Content of what later stages read from a run; None: it is not here."""
+    return hashes.of(left_by(cell))
 
 
 def read_record(place: Path) -> dict[str, Any] | None:
     """The record of a finished cell; None if there is none.
 
     Raises:
-        ValueError: a file was changed or removed after it was written; the message says what to do.
+        ValueError: a file was changed or removed after it was written, ``stage.json`` itself
+            among them; the message says what to do.
     """
     path = place / RECORD
     if not path.exists():
         return None
     remedy = f"restore it (git checkout {place}), or remove {place} to run the stage again"
-    record = _read_json(path)
-    missing = {"schema", "cell", "request", "outputs", "files", "commits"} - record.keys()
-    if missing or record["schema"] != _SCHEMA:
+    try:
+        record = read_json(path)
+    except ValueError as error:
+        raise ValueError(f"{error}; {remedy}") from None
+    if not is_record(record):
         raise ValueError(f"{path}: this version of lit_llm writes its records otherwise; {remedy}")
     for name, sha256 in record["files"].items():
         file = place / name
@@ -172,19 +226,25 @@ def read_record(place: Path) -> dict[str, Any] | None:
 
 def read_results(place: Path) -> dict[str, Any]:
     """A finished cell's ``results.json``."""
-    return _read_json(place / "results.json")
+    return read_json(place / "results.json")
 
 
 def read_request(path: Path) -> dict[str, Any] | None:
     """What a run directory was started with; None if that is not known."""
     try:
-        asked = _read_json(path)
+        asked = read_json(path)
     except (OSError, ValueError):
         return None
-    return asked if asked.keys() >= _REQUEST else None
+    return asked if is_request(asked) else None
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def read_json(path: Path) -> dict[str, Any]:
+    """A file's JSON object.
+
+    Raises:
+        ValueError: it holds anything else.
+        OSError: it cannot be read.
+    """
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:

@@ -1,11 +1,14 @@
 import hashlib
 import json
+import math
+import os
 from pathlib import Path
 
 import pytest
 
+from lit_llm.backbone.sizes import SIZES
 from lit_llm.study import content
-from lit_llm.study.content import Hashes, file_sha256, path_in
+from lit_llm.study.content import Hashes, file_sha256, must_exist, newest_change, path_in
 
 
 def tree(directory, files):
@@ -108,14 +111,25 @@ def test_without_a_memory_nothing_is_written(tmp_path, read):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["data"]
 
 
-@pytest.mark.parametrize("damage", [b"", b"{", b'{"a": [', b"\xff\xfe"])
+@pytest.mark.parametrize(
+    "damage",
+    [b"", b"{", b'{"a": [', b"\xff\xfe", b'{"DATA": 1}', b'{"DATA": ["a"]}', b'{"DATA": [1, 2]}'],
+)
 def test_a_damaged_memory_only_costs_time(tmp_path, read, damage):
     data, memory = tree(tmp_path / "data", FILES), tmp_path / "memory"
-    memory.write_bytes(damage)
+    memory.write_bytes(damage.replace(b"DATA", bytes(data)))
     hashes = Hashes(memory)
     assert hashes.of(data) == Hashes().of(data)
     hashes.save()
     assert len(json.loads(memory.read_text())) == 1
+
+
+def test_a_memory_that_cannot_be_written_only_costs_time(tmp_path):
+    data, memory = tree(tmp_path / "data", FILES), tmp_path / "file" / "memory"
+    (tmp_path / "file").write_text("no directory")
+    hashes = Hashes(memory)
+    assert hashes.of(data) == Hashes().of(data)
+    hashes.save()
 
 
 def test_an_answer_may_be_as_old_as_one_says(tmp_path, read):
@@ -135,7 +149,14 @@ def test_an_answer_may_be_as_old_as_one_says(tmp_path, read):
         ("data.files", "data/conll2003", "data/conll2003"),
         ("model.source", "google/electra-small", "google/electra-small"),  # it is not there
         ("data.path", "~/data", str(Path.home() / "data")),
-        ("model.source", "bert-base", None),
+        ("model.source", "bert-base", "bert-base"),
+        ("model.source", "gpt2-tiny", None),  # a named size, whatever stands there
+        ("model.sources", "bert-base", None),
+        ("data.path.train", "train.txt", "train.txt"),
+        ("data.path_of.train", "train.txt", None),
+        ("model.backbone.init_from", "mybert", "mybert"),
+        ("model.backbone.tokenizer", "words", "words"),
+        ("trainer.profiler.path", "logs/a", None),  # it is written, not read
         ("run", "${finetune}", None),
         ("data.path", "${finetune}/best", None),
         ("data.prompt", "a / b\nc", None),
@@ -158,6 +179,54 @@ def test_an_answer_may_be_as_old_as_one_says(tmp_path, read):
 )
 def test_a_setting_names_a_path_or_none(key, value, path):
     assert path_in(key, value) == (None if path is None else Path(path))
+
+
+def test_named_sizes_are_those_of_the_backbone(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for size in SIZES:  # found before a directory of that name
+        (tmp_path / size).mkdir()
+        assert path_in("model.backbone.source", size) is None
+        assert path_in("model.backbone.source", f"./{size}") == Path(size)
+        assert path_in("data.path", size) == Path(size)
+
+
+def test_a_backbone_reads_only_the_best_of_a_run(tmp_path):
+    run = tree(tmp_path / "run", {"best/model.txt": "a", "report.md": "b"})
+    for name in ("source", "init_from", "tokenizer"):
+        assert path_in(f"model.backbone.{name}", str(run)) == run / "best"
+    assert path_in("data.path", str(run)) == path_in("run", str(run)) == run
+    assert path_in("model.backbone.source", str(run / "best")) == run / "best"
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "must"),
+    [
+        ("data.path", "typo", True),
+        ("data.path.train", "dta/train.txt", True),
+        ("data.path", 3, False),
+        ("data.context", "typo", False),
+        ("model.backbone.source", "bert", False),  # a hub id, perhaps
+        ("model.backbone.source", "google/bert", False),
+        ("model.backbone.source", "tiny", False),
+        ("model.backbone.source", "./bert", True),
+        ("model.backbone.source", "runs/x/y", True),
+    ],
+)
+def test_what_can_be_nothing_but_a_path_is_known(key, value, must):
+    assert must_exist(key, value) == must
+
+
+def test_the_newest_change_is_that_of_any_file_or_directory(tmp_path):
+    data = tree(tmp_path / "data", FILES)
+    everything = [data, *data.rglob("*")]
+    for path in everything:
+        os.utime(path, (100, 100))
+    assert newest_change(data) == newest_change(data / "test.txt") == 100
+    for path in everything:
+        os.utime(path, (200, 200))
+        assert newest_change(data) == 200
+        os.utime(path, (100, 100))
+    assert newest_change(tmp_path / "none") == math.inf
 
 
 def test_what_is_no_file_is_passed_over(tmp_path):

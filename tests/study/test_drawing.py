@@ -2,6 +2,8 @@
 
 import io
 import shlex
+import shutil
+import subprocess
 
 import pytest
 from rich.console import Console
@@ -67,7 +69,6 @@ def test_commands_stand_after_those_they_need(tmp_path):
 def test_what_is_done_is_a_comment_and_what_was_interrupted_is_resumed(tmp_path):
     ledger = open_ledger(tmp_path)
     run_study(tmp_path, **{CELLS[0]: 1, CELLS[3]: 1, CELLS[5]: 1})
-    (tmp_path / "runs" / CELLS[0]).mkdir()
     (tmp_path / "runs" / CELLS[0] / "config.yaml").touch()
     leave_results(tmp_path / "runs" / CELLS[3])
     shown = lines(open_ledger(tmp_path))
@@ -81,9 +82,41 @@ def test_done_cell_below_one_that_runs_again_says_so(tmp_path):
     run_study(tmp_path)
     longer = STUDY.replace("max_epochs: 1", "max_epochs: 3")
     shown = lines(open_ledger(tmp_path, longer))
-    assert [line for line in shown if line[0] != "#"] == [shown[2]]
-    assert shown[3] == f"# done: {CELLS[3]} (done, if {CELLS[2]} leaves the same again)"
-    assert shown[4] == f"# done: {CELLS[4]} (done, if {CELLS[3]} leaves the same again)"
+    assert [line.split()[0] for line in shown] == ["#", "#", "mkdir", "mv", "lit-llm", *"######"]
+    assert shown[5] == f"# judged again: {CELLS[3]} (done, if {CELLS[2]} leaves the same again)"
+    assert shown[6] == f"# judged again: {CELLS[4]} (done, if {CELLS[3]} leaves the same again)"
+
+
+@pytest.mark.parametrize("name", ["a study", "it's"])
+def test_pasted_commands_start_where_an_earlier_run_stood(name, tmp_path):
+    directory = tmp_path / name
+    directory.mkdir()
+    run_study(directory)
+    longer = STUDY.replace("max_epochs: 1", "max_epochs: 3")
+    (directory / "runs" / CELLS[1] / "results.json").unlink()  # a scoring that did not finish
+    shutil.rmtree(directory / "results" / CELLS[1])
+    for line in lines(open_ledger(directory, longer)):
+        if not line.startswith("lit-llm"):
+            subprocess.run(line, shell=True, check=True)
+    for cell in (CELLS[1], CELLS[2]):
+        assert not (directory / "runs" / cell).exists()
+        (moved,) = (directory / "runs" / "replaced").glob(f"*/{cell}")
+        assert (moved / "report.md").exists()
+
+
+def test_resuming_by_hand_is_resuming_by_the_study(tmp_path):
+    data = tmp_path / "data"
+    data.mkdir()
+    text = STUDY.replace("start: {settings: {", f"start: {{settings: {{data.path: {data}, ")
+    text = text.replace("trainer.max_epochs: 1", "allow_import: [stars], trainer.max_epochs: 1")
+    run_study(tmp_path, text=text, **{CELLS[2]: 1})
+    (tmp_path / "runs" / CELLS[2] / "config.yaml").touch()
+    ledger = open_ledger(tmp_path, text)
+    line = next(line for line in lines(ledger) if "--resume" in line)
+    cell = ledger.plan.cells[CELLS[2]]
+    words, _ = ledger.start(cell, ledger.verdict(cell))
+    assert shlex.split(line) == ["lit-llm", *words]
+    assert words[3:] == ["--allow_import", '["stars"]', "--data.path", str(data)]
 
 
 @pytest.mark.parametrize("name", ["a study", "it's", "$HOME", 'a "b"'])

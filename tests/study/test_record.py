@@ -1,9 +1,10 @@
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
-from lit_llm.study import record
+from lit_llm.study import record, settings
 from lit_llm.study.content import Hashes, file_sha256
 from lit_llm.study.record import (
     differences,
@@ -119,6 +120,87 @@ def test_paths_in_a_list_are_inputs_one_by_one(tmp_path):
     assert changed(before, after) == ["what data.files[0] holds", "what data.path holds"]
 
 
+def test_files_under_their_bare_names_are_inputs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.yaml").write_text("data: {path: {train: train.txt, val: dev.txt}}\n")
+    for name in ("train.txt", "dev.txt", "mybert/config.json", "mybert/best.txt"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(name)
+    text = CHAIN.replace("finetune: {settings: {", "finetune: {configs: [a.yaml], settings: {")
+    text = text.replace(
+        "finetune.model.source: ", "finetune.model.backbone.source: mybert, finetune.b: "
+    )
+    before = asked(tmp_path, FINETUNE, text)
+    names = {"data.path.train", "data.path.val", "model.backbone.source"}
+    assert before[1]["inputs"].keys() == names
+    for name, place in (("data.path.train", "train.txt"), ("model.backbone.source", "mybert/x")):
+        (tmp_path / place).write_text("another")
+        assert changed(before, asked(tmp_path, FINETUNE, text)) == [f"what {name} holds"]
+        before = asked(tmp_path, FINETUNE, text)
+
+
+def test_of_an_earlier_run_a_backbone_depends_on_its_best_alone(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    base = tmp_path / "runs" / "base"
+    (base / "best").mkdir(parents=True)
+    (base / "best" / "model.txt").write_text("weights")
+    text = CHAIN.replace('"${start}"', "runs/base").replace("model.source", "model.backbone.source")
+    before = asked(tmp_path, FINETUNE, text)
+    assert before[1]["inputs"].keys() == {"model.backbone.source"}
+    (base / "test").mkdir()
+    (base / "test" / "results.json").write_text("{}")
+    assert changed(before, asked(tmp_path, FINETUNE, text)) == []
+    (base / "best" / "model.txt").write_text("others")
+    after = asked(tmp_path, FINETUNE, text)
+    assert changed(before, after) == ["what model.backbone.source holds"]
+
+
+def test_a_single_fit_asks_what_it_always_did(tmp_path, monkeypatch):
+    """Committed results hold this: the request of such a cell does not change."""
+    monkeypatch.chdir(tmp_path)
+    data = tmp_path / "data" / "conll2003"
+    data.mkdir(parents=True)
+    (data / "train.txt").write_text("Anna B-PER\n")
+    (tmp_path / "one_fit.yaml").write_text(
+        "model: {class_path: a.B, init_args: {backbone: {source: pkg://lit_llm/study}}}\n"
+        "data: {class_path: a.C, init_args: {path: data/conll2003, context: 'none', n: 3}}\n"
+    )
+    text = """\
+parameters: {data: data/conll2003}
+stages: {finetune: {configs: [one_fit.yaml], settings: {data.path: "${data}"}}}
+table: {columns: {f1: val/f1}}
+"""
+    found = asked(tmp_path, "shared/finetune/seed=0", text)[1]
+    assert list(found) == ["results_version", "command", "settings", "inputs", "needs"]
+    assert (found["results_version"], found["command"], found["needs"]) == (1, "fit", {})
+    ours = {k: v for k, v in found["settings"].items() if not k.startswith("trainer.")}
+    assert ours == {
+        "seed_everything": 0,
+        "model.class_path": "a.B",
+        "data.class_path": "a.C",
+        "data.context": "none",
+        "data.n": 3,
+    }
+    source = Hashes().of(Path(settings.__file__).parent)
+    assert found["inputs"] == {
+        "model.backbone.source": {"by_default": "pkg://lit_llm/study", "content": source},
+        "data.path": {"by_default": "data/conll2003", "content": Hashes().of(data)},
+    }
+
+
+def test_numbers_that_are_not_finite_are_the_same_again(tmp_path):
+    name, text = "scratch/finetune/seed=0", CHAIN.replace("max_epochs: 2", "n: .inf, m: [.nan]")
+    before = asked(tmp_path, name, text)
+    fake_run(before[0])
+    keep(*before, tmp_path / "kept", Hashes(), 1.0)
+    kept = read_record(tmp_path / "kept")["request"]
+    assert (kept["settings"]["trainer.n"], kept["settings"]["m"]) == ("inf", ["nan"])
+    again = asked(tmp_path, name, text)
+    assert changed((before[0], kept), again) == []
+    less = asked(tmp_path, name, text.replace(".inf", "-.inf").replace("[.nan]", "null"))
+    assert changed((before[0], kept), less) == ['m ["nan"] -> null', 'trainer.n "inf" -> "-inf"']
+
+
 def test_what_a_trainer_writes_is_no_input(tmp_path):
     text = CHAIN.replace("settings: {", f"settings: {{trainer.profiler_path: {tmp_path}, ", 1)
     assert asked(tmp_path, text=text)[1]["inputs"].keys() == {"data.path"}
@@ -138,7 +220,7 @@ def test_keeping_copies_the_figures_and_says_how_they_came(tmp_path):
     kept = keep(cell, found, tmp_path / "kept", Hashes(), 12.34)
     assert read_record(tmp_path / "kept") == kept
     assert kept["cell"] == START
-    assert kept["command"] == ["lit-llm", *cell.written]
+    assert kept["command"] == ["lit-llm", *cell.written[:-1], f"${{runs}}/{START}"]
     assert (kept["commits"], kept["seconds"]) == (["c" * 40], 12.3)
     assert kept["outputs"] == Hashes().of(cell.run_dir / "best") == outputs_of(cell, Hashes())
     assert kept["environment"]["packages"] == {"torch": "2.13"}
@@ -180,14 +262,71 @@ def test_results_changed_by_hand_are_refused_with_the_remedy(tmp_path):
     (place / "results.json").unlink()
     with pytest.raises(ValueError, match=rf"results\.json is missing, .*stage\.json .*{remedy}"):
         read_record(place)
-    for text, message in (("{", "this is not JSON"), ("[]", "a JSON object was expected")):
+    merged = "<<<<<<< HEAD\n{}\n"
+    refusals = ("{", "this is not JSON"), (merged, "this is not JSON"), ("[]", "a JSON object was")
+    for text, message in refusals:
         (place / "stage.json").write_text(text)
-        with pytest.raises(ValueError, match=rf"stage\.json: {message}"):
+        with pytest.raises(ValueError, match=rf"stage\.json: {message} .*; {remedy}"):
             read_record(place)
     for other in ({"schema": 1}, {**kept, "schema": 2}):
         (place / "stage.json").write_text(json.dumps(other))
         with pytest.raises(ValueError, match=rf"writes its records otherwise; {remedy}"):
             read_record(place)
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        {"request": {}},
+        {"request.settings": None},
+        {"request.inputs": {"data.path": "x"}},
+        {"request.inputs": {"data.path": {"content": None}}},
+        {"request.needs": {"start": 1}},
+        {"request.needs": []},
+        {"request.command": None},
+        {"files": None},
+        {"files": []},
+        {"files": {}},  # nothing would be compared
+        {"files": {"results.json": "a" * 64}},
+        {"files": {"results.json": None, "report.md": None}},
+        {"environment": None},
+        {"environment": {"packages": ["torch"]}},
+        {"commits": None},
+        {"commits": [1]},
+        {"outputs": 1},
+        {"seconds": "12"},
+        {"cell": None},
+    ],
+)
+def test_a_record_edited_by_hand_is_refused_with_the_remedy(tmp_path, edit):
+    cell, found = asked(tmp_path)
+    fake_run(cell)
+    place = tmp_path / "kept"
+    kept = keep(cell, found, place, Hashes(), 1.0)
+    ((keys, value),) = edit.items()
+    *outer, last = keys.split(".")
+    (kept[outer[0]] if outer else kept)[last] = value
+    (place / "stage.json").write_text(json.dumps(kept))
+    with pytest.raises(ValueError, match=r"; restore it \(git checkout"):
+        read_record(place)
+    if outer:
+        (tmp_path / "request.json").write_text(json.dumps(kept["request"]))
+        assert read_request(tmp_path / "request.json") is None
+
+
+@pytest.mark.parametrize("missing", ["environment", "seconds", "packages", "by_default"])
+def test_what_a_record_need_not_hold(tmp_path, missing):
+    cell, found = asked(tmp_path)
+    fake_run(cell)
+    kept = keep(cell, found, tmp_path / "kept", Hashes(), 1.0)
+    for part in (kept, kept["environment"], kept["request"]["inputs"]["data.path"]):
+        part.pop(missing, None)
+    (tmp_path / "kept" / "stage.json").write_text(json.dumps(kept))
+    if missing == "environment":  # the table's notes need it
+        with pytest.raises(ValueError, match="writes its records otherwise"):
+            read_record(tmp_path / "kept")
+    else:
+        assert differences(read_record(tmp_path / "kept")["request"], found) == []
 
 
 def test_where_nothing_was_kept_there_is_no_record(tmp_path):

@@ -23,8 +23,8 @@ def test_nothing_finished_is_a_sentence(table, tmp_path):
     code, out, err = table()
     assert (code, out) == (1, "")
     assert err == (
-        f"lit-llm table: {path}: nothing is finished of this study, so there is no table: "
-        f"lit-llm run {path}\n"
+        f"lit-llm table: {path}: there are no results of the study as it is now in "
+        f"{tmp_path / 'results'}, so there is no table: lit-llm run {path}\n"
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from lit_llm.study.ledger import Verdict
@@ -15,6 +15,7 @@ def notes(
     verdicts: Mapping[str, Verdict],
     records: Mapping[str, Mapping[str, Any] | None],
     results: Mapping[str, Mapping[str, Any]],
+    sources: Collection[str] = (),
 ) -> list[str]:
     """Sentences to stand below a table.
 
@@ -22,13 +23,15 @@ def notes(
         verdicts: on each cell that a column asks for.
         records: how finished cells came about.
         results: what the finished ones found.
+        sources: finished cells that those read from.
     """
     used = [name for name in verdicts if name in results]
+    made = [*used, *(name for name in sources if name not in used)]
     return [
         *_unfinished(verdicts, records),
         *_references([results[name] for name in used]),
-        *_provenance([records[name] or {} for name in used]),
-        *_mixed("in different precision", (str(results[name].get("precision")) for name in used)),
+        *_provenance([records[name] or {} for name in made]),
+        *_mixed("in different precision", (str(results[name].get("precision")) for name in made)),
     ]
 
 
@@ -37,9 +40,11 @@ def _unfinished(
 ) -> list[str]:
     remain = {name: verdict.kind for name, verdict in verdicts.items() if verdict.kind != "done"}
     waiting = [name for name, kind in remain.items() if kind == "wait"]
-    new = [name for name in remain if records[name] is None]
-    stale = [name for name in remain if name not in waiting and name not in new]
+    ended = [name for name, kind in remain.items() if kind == "keep"]
+    new = [name for name in remain if records[name] is None and name not in ended]
+    stale = [name for name in remain if name not in {*waiting, *ended, *new}]
     sentences = {
+        "Finished, and left out until lit-llm run takes them over": ended,
         "Not finished": new,
         "Left out, for the study has changed since they ran": stale,
         "Left out until what they read from has run again": waiting,

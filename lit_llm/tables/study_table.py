@@ -45,7 +45,7 @@ def study_table(plan: Plan, ledger: Ledger) -> StudyTable:
         ledger: what of it is done.
 
     Raises:
-        ValueError: nothing is finished, or a metric is not in a result.
+        ValueError: there are no results, or a metric is not in one.
     """
     study = plan.study
     verdicts = ledger.forecast()
@@ -56,8 +56,8 @@ def study_table(plan: Plan, ledger: Ledger) -> StudyTable:
     }
     if not results:
         raise ValueError(
-            f"{study.path}: nothing is finished of this study, so there is no table: "
-            f"lit-llm run {study.path}"
+            f"{study.path}: there are no results of the study as it is now in {ledger.results}, "
+            f"so there is no table: lit-llm run {study.path}"
         )
     rows = []
     shown: list[Cell] = []
@@ -73,10 +73,22 @@ def study_table(plan: Plan, ledger: Ledger) -> StudyTable:
             summaries.append(_summary(values) if cells else None)
         rows.append((labels, tuple(summaries)))
     distinct = {cell.name: verdicts[cell.name] for cell in shown}
-    said = notes(distinct, ledger.records, results)
+    sources = _sources(plan, [name for name in distinct if name in results])
+    said = notes(distinct, ledger.records, results, [name for name in sources if name in results])
     if infinite:
         said.insert(0, f"**Not finite, and left out:** {', '.join(infinite)}.")
     return StudyTable(study.name, study.rows, study.columns, tuple(rows), tuple(said))
+
+
+def _sources(plan: Plan, names: list[str]) -> list[str]:
+    """The cells that these read from, directly or not, each once."""
+    found: dict[str, None] = {}
+    wanted = list(names)
+    while wanted:
+        needs = plan.cells[wanted.pop()].needs.values()
+        wanted += [need for need in needs if need not in found]
+        found |= dict.fromkeys(needs)
+    return list(found)
 
 
 def _cells(plan: Plan, column: Column, row: Mapping[str, str]) -> list[Cell]:

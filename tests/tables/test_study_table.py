@@ -107,6 +107,31 @@ def test_mixed_commits_versions_and_precision_are_noted(tmp_path):
     ]
 
 
+def test_mixed_commits_are_noted_of_what_the_shown_runs_read_from(tmp_path):
+    text = CHAIN.replace("dev: {stage: finetune, metric: val/f1}, ", "")  # scores alone are shown
+    ledger = opened(tmp_path, text)
+    for name in ledger.plan.cells:
+        old = "shared/start" in name
+        packages = {"torch": "2.12.0" if old else "2.13.0"}
+        run(ledger, name, commit=("a" if old else "b") * 40, packages=packages)
+    assert table(ledger).notes == (
+        f"**Made with different commits:** {'b' * 10} (8 runs), {'a' * 10} (1 run).",
+        "**Made with different versions of torch:** 2.13.0 (8 runs), 2.12.0 (1 run).",
+    )
+    shutil.rmtree(tmp_path / "results" / "started")
+    # what is not shown, and what is there for it alone, has no say
+    assert table(opened(tmp_path, text)).notes[1] == f"Commit {'b' * 10}."
+
+
+def test_finished_runs_that_are_not_kept_are_not_called_unfinished(tmp_path):
+    filled(tmp_path, cells=lambda cell: cell.group == "few,low/fit")
+    shutil.rmtree(tmp_path / "results" / FIRST)
+    ledger = opened(tmp_path, TEXT)
+    (note,) = notes(ledger, "Finished, and left out until lit-llm run takes them over")
+    assert note.endswith(f": {FIRST}.")
+    assert FIRST not in notes(ledger, "Not finished")[0]
+
+
 def test_what_simple_methods_reach_is_noted_once(tmp_path):
     known = {"data": "Toy", "references": {"most_frequent_tag": 0.25}}
     ledger = filled(tmp_path, cells=lambda cell: cell.seed == 0, **known)
@@ -143,7 +168,9 @@ def test_a_figure_that_is_not_finite_is_left_out_and_noted(tmp_path):
 
 
 def test_a_study_of_which_nothing_is_finished_has_no_table(tmp_path):
-    with pytest.raises(ValueError, match=r"study\.yaml: nothing is finished .*: lit-llm run "):
+    with pytest.raises(
+        ValueError, match=r"study\.yaml: there are no results .* in .*/results, .*: lit-llm run "
+    ):
         table(opened(tmp_path, TEXT))
 
 

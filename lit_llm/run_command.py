@@ -6,6 +6,7 @@ import argparse
 import fnmatch
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -134,7 +135,7 @@ def _run(options: argparse.Namespace) -> int:
     console = Console(stderr=True)
     with console.status("looking at what is done"):
         ledger = Ledger(plan, results, runs)
-        verdicts = {name: v for name, v in ledger.forecast().items() if name in cells}
+        verdicts = _verdicts(ledger, cells, options.smoke)
     if options.dry_run:
         for line in commands(cells, verdicts):
             print(line)
@@ -144,13 +145,17 @@ def _run(options: argparse.Namespace) -> int:
         return 0
     console.print(f"{study.name}: {summary(verdicts)}", highlight=False)
     for name, verdict in verdicts.items():
-        if ledger.records[name] is not None and verdict.kind == "run":
+        if ledger.records[name] is not None and verdict.kind == "run" and not options.smoke:
             console.print(f"again: {name} ({verdict.why})", highlight=False, markup=False)
     code = 0
     if {verdict.kind for verdict in verdicts.values()} != {"done"}:
         runs.mkdir(parents=True, exist_ok=True)
         try:
             with FileLock(runs / ".lock", timeout=_LOCK_SECONDS):
+                if options.smoke:
+                    _forget(cells, results)
+                ledger = Ledger(plan, results, runs)  # another run may just have ended
+                verdicts = _verdicts(ledger, cells)
                 code = _execute(options, cells, ledger, verdicts, console, resources)
         except Timeout:
             raise ValueError(f"{runs}: another lit-llm run is at work on this study") from None
@@ -160,6 +165,20 @@ def _run(options: argparse.Namespace) -> int:
 
         print(write_table(ledger), end="")
     return code
+
+
+def _verdicts(
+    ledger: Ledger, cells: Mapping[str, Cell], afresh: bool = False
+) -> dict[str, Verdict]:
+    """On the cells that were chosen; ``afresh``: nothing of them counts as done."""
+    found = ledger.forecast()
+    return {name: Verdict("run", "new") if afresh else found[name] for name in cells}
+
+
+def _forget(cells: Mapping[str, Cell], results: Path) -> None:
+    for name, cell in cells.items():
+        shutil.rmtree(results / name, ignore_errors=True)
+        shutil.rmtree(cell.run_dir, ignore_errors=True)
 
 
 def _execute(

@@ -1,5 +1,6 @@
 """``lit-llm run``: its flags, what it refuses and with which words, its exit codes."""
 
+import json
 import os
 import shlex
 import signal
@@ -14,7 +15,8 @@ from lit_llm import run_command
 from lit_llm.__main__ import main
 from lit_llm.run_command import SMOKE
 from lit_llm.study.engines import LocalEngine
-from tests.references.fake_engine import CELLS, STUDY, Machine
+from lit_llm.study.ledger import Ledger
+from tests.references.fake_engine import CELLS, STUDY, Machine, run_study
 
 ROOT = Path(__file__).parents[1]
 
@@ -188,6 +190,21 @@ def test_smoke_run_is_short_and_kept_apart(run, machine, tmp_path):
     assert not (tmp_path / "runs" / "a study").exists()
 
 
+def test_smoke_run_starts_anew_each_time(run, machine, tmp_path):
+    run("--smoke")
+    kept = tmp_path / "runs" / "a study-smoke" / "kept.txt"
+    kept.write_text("somebody's")
+    code, _, said = run("--smoke", "--only", "shared/*")
+    assert (code, machine.names) == (0, [CELLS[2]])
+    assert "again" not in said
+    _, out, _ = run("--smoke", "--dry-run")
+    assert sum(line.startswith("lit-llm ") for line in out.splitlines()) == 5
+    assert "0.5000 (1)" in run("--smoke")[1]
+    assert len(machine.names) == 5
+    assert kept.exists()
+    assert not (kept.parent / "replaced").exists()
+
+
 def test_smoke_agrees_with_the_configuration_of_that_name():
     content = yaml.safe_load((ROOT / "configs" / "smoke.yaml").read_text())
     flat = {f"{room}.{key}": value for room, part in content.items() for key, value in part.items()}
@@ -204,6 +221,62 @@ def test_second_run_of_the_same_study_is_refused(run, machine, monkeypatch):
     assert (code, machine.engines) == (1, [])
     assert "lit-llm run: runs/a study: another lit-llm run is at work on this study" in said
     assert run()[0] == 0
+
+
+def test_run_that_waited_for_another_sees_what_that_one_did(run, machine, monkeypatch, tmp_path):
+    run_study(tmp_path / "a study", **{CELLS[0]: 1})
+    lock = FileLock(tmp_path / "a study/runs/.lock", thread_local=False)
+    lock.acquire()
+    record = tmp_path / "a study" / "results" / CELLS[0] / "stage.json"
+    forecast, calls = Ledger.forecast, []
+
+    def judged(ledger):
+        calls.append(ledger)
+        found = forecast(ledger)
+        if len(calls) == 1:  # the other one ends after this one has looked
+            run_study(tmp_path / "a study")
+            lock.release()
+        return found
+
+    monkeypatch.setattr(Ledger, "forecast", judged)
+    places = ["--runs", "a study/runs", "--results", "a study/results"]
+    code, table, _ = run(*places)
+    assert (code, machine.names) == (0, [])
+    assert json.loads(record.read_text())["seconds"] is not None
+    assert "0.5000 ± 0.0000 (2)" in table
+
+
+@pytest.fixture
+def with_data(run, tmp_path):
+    """One stage of the study reads data."""
+    (tmp_path / "corpus").mkdir()
+    (tmp_path / "corpus" / "train.txt").write_text("Anna O\n")
+    text = "parameters: {data: corpus}\n" + STUDY
+    text = text.replace("{trainer.max_epochs: 1}", '{trainer.max_epochs: 1, data.path: "${data}"}')
+    (tmp_path / "a study" / "study.yaml").write_text(text)
+
+
+@pytest.mark.parametrize("command", ["run", "table"])
+def test_runs_that_cannot_be_written_are_no_hindrance_to_looking(command, run, with_data, capsys):
+    run()
+    Path("file").write_text("no directory")
+    words = ["--dry-run"] if command == "run" else []
+    assert main([command, "a study", "--runs", "file/runs", *words]) == 0
+    assert capsys.readouterr().out
+
+
+def test_data_that_are_not_there_fail_their_stages_and_move_nothing(
+    run, machine, with_data, tmp_path
+):
+    assert run()[0] == 0
+    code, _, said = run("--set", "data=typo")
+    assert (code, machine.names) == (1, [])
+    assert f"failed {CELLS[2]}: data.path = typo: there is no such file or directory;" in said
+    assert "the end of" not in said
+    assert "4 of 9 done, 1 failed, 4 not run" in said
+    assert not list((tmp_path / "runs" / "a study").glob("replaced*"))
+    code, _, said = run()
+    assert said == "a study: 9 commands, 9 done"
 
 
 @pytest.mark.parametrize("command", ["run", "table"])

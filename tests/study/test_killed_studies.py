@@ -69,7 +69,8 @@ def test_a_study_killed_at_random_moments_ends_with_the_same_table(tmp_path, req
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGTERM if how == "asked" else signal.SIGKILL)
             code = process.wait(timeout=60)
-            assert code == (143 if how == "asked" else -9), code
+            # Before the runner listens for it, SIGTERM ends it at once: 143 to a shell, -15 here.
+            assert code in ((143, -signal.SIGTERM) if how == "asked" else (-signal.SIGKILL,)), code
         assert start(study, directory).wait() == 0, (
             directory.parent / f"{directory.name}.log"
         ).read_text()

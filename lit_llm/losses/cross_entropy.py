@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from lit_llm.losses.check_labels import check_labels
 from lit_llm.losses.weighted_sum import weighted_sum
 
 # torch skips labels of -100 unless told otherwise, while the count would go on counting them.
@@ -36,8 +37,7 @@ def cross_entropy(
 
     Raises:
         ValueError: shapes do not fit, labels are not int64, ``label_smoothing`` is outside [0, 1],
-            or, on the CPU, a label is outside 0 to C - 1 (CUDA stops with a device-side assert:
-            looking first would make the step wait for the device).
+            or, on the CPU, a label is outside 0 to C - 1; see ``check_labels``.
 
     Source:
         Smoothing: Szegedy et al. 2016, section 7, arXiv:1512.00567.
@@ -48,17 +48,9 @@ def cross_entropy(
             "logits must be (M, C) and labels (M,), "
             f"not {tuple(logits_MC.shape)} and {tuple(labels_M.shape)}"
         )
-    if labels_M.dtype != torch.int64:
-        raise ValueError(f"labels must be class numbers in int64, not {labels_M.dtype}")
     if not 0.0 <= label_smoothing <= 1.0:
         raise ValueError(f"label_smoothing must be in [0, 1], not {label_smoothing}")
-    if labels_M.device.type == "cpu":
-        outside = labels_M[(labels_M < 0) | (labels_M >= logits_MC.shape[1])]
-        if outside.numel():
-            raise ValueError(
-                f"label {int(outside[0])} is outside 0 to {logits_MC.shape[1] - 1}: "
-                "the head needs one output per class of the data"
-            )
+    check_labels(labels_M, logits_MC.shape[1])
     loss_M = functional.cross_entropy(
         logits_MC.to(torch.promote_types(logits_MC.dtype, torch.float32)),
         labels_M,

@@ -142,12 +142,14 @@ class Backbone(nn.Module):
         """Create the weights, once.
 
         Args:
-            task: an ``AutoModel...`` class of transformers.
+            task: an ``AutoModel...`` class of transformers; ``AutoModelForPreTraining`` for an
+                encoder's words and sentences.
             config: settings of the task: ``num_labels``, ``id2label``, ``problem_type``, ...
 
         Returns:
             The task's head, (M, D) to (M, C): transformers' own where it has one for this
-            architecture, else dropout and a linear layer. None for ``AutoModel``.
+            architecture, else dropout and a linear layer; an ``LMHead`` for language models. None
+            for ``AutoModel``.
 
         Raises:
             ValueError: called twice, no tokenizer yet, an unknown setting, or weights that do not

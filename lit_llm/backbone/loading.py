@@ -111,6 +111,8 @@ def load_model(
         report.unused = sorted({*report.unused, *found})
     elif found == set(_head_keys(model)) != set():
         report.loaded, report.head = [f"backbone and head from {directory}"], True
+    elif found & _own_head_keys(model):
+        report.loaded = [f"backbone and part of the head from {directory}"]
     return model, report
 
 
@@ -178,6 +180,13 @@ def _head_keys(model: PreTrainedModel) -> list[str]:
         return []
     prefix = model.base_model_prefix + "."
     return sorted(key for key in model.state_dict() if not key.startswith(prefix))
+
+
+def _own_head_keys(model: PreTrainedModel) -> set[str]:
+    """Keys outside the base model that are not tied to one of its weights."""
+    tied = {id(parameter) for parameter in model.base_model.parameters()}
+    named = model.named_parameters(remove_duplicate=False)
+    return {name for name, parameter in named if id(parameter) not in tied}
 
 
 def _same_head(model: PreTrainedModel, directory: Path, task_name: str) -> bool:

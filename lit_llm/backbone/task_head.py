@@ -48,7 +48,9 @@ class TaskHead(nn.Module):
         hidden_M1D = hidden_MD.unsqueeze(1)
         # Decoders' heads look for the last token that is no padding: of one token, the first.
         input_ids = torch.zeros(hidden_M1D.shape[:2], dtype=torch.long, device=hidden_MD.device)
-        logits: Tensor = self.task_model(input_ids=input_ids, inputs_embeds=hidden_M1D).logits
+        output = self.task_model(input_ids=input_ids, inputs_embeds=hidden_M1D)
+        # A model for pre-training has two kinds of logits, of words and of sentences.
+        logits: Tensor = output.get("prediction_logits", output.get("logits"))
         return logits.flatten(0, -2)
 
     @contextmanager
@@ -105,8 +107,12 @@ def freeze_unused(head: nn.Module, hidden_size: int) -> None:
     """
     head.eval()  # no random numbers are drawn
     parameters = list(head.parameters())
-    logits: Tensor = head(parameters[0].new_zeros(1, hidden_size))
-    gradients = torch.autograd.grad(logits.sum(), parameters, allow_unused=True)
+    first_1D = parameters[0].new_zeros(1, hidden_size)
+    total: Tensor = head(first_1D).sum()
+    sentence: nn.Module | None = getattr(head, "sentence", None)
+    if sentence is not None:
+        total = total + sentence(first_1D).sum()
+    gradients = torch.autograd.grad(total, parameters, allow_unused=True)
     for parameter, gradient in zip(parameters, gradients, strict=True):
         if gradient is None:
             parameter.requires_grad_(False)
@@ -126,6 +132,11 @@ class _GivenStates(nn.Module):
         super().__init__()
         self.pooler = pooler
         self.pooler_activation = pooler_activation
+
+    @property
+    def decoder(self) -> nn.Module:
+        """OPT's language model asks its base model's decoder."""
+        return self
 
     def forward(
         self, *args: Any, inputs_embeds: Tensor, **kwargs: Any

@@ -30,18 +30,7 @@ class Subwords:
     """
 
     def __init__(self, tokenizer: Any) -> None:
-        backend = getattr(tokenizer, "backend_tokenizer", None)
-        if not isinstance(backend, Tokenizer):
-            raise ValueError(
-                f"{type(tokenizer).__name__} is not a fast tokenizer: give a directory or hub id "
-                "that has a tokenizer.json"
-            )
-        if backend.truncation or backend.padding:
-            backend = Tokenizer.from_str(backend.to_str())
-            backend.encode_special_tokens = tokenizer.split_special_tokens
-            backend.no_truncation()
-            backend.no_padding()
-        self._backend = backend
+        self._backend = plain_backend(tokenizer)
         self._tokenizer = tokenizer
         self.prefix, self.suffix = self._template()
         self._space = any(self._word_needs_space(probe) for probe in "aA1")
@@ -120,6 +109,28 @@ class Subwords:
         raise ValueError(
             "the tokenizer knows none of 'a', 'A', '1' and has no unknown token: train it on text"
         )
+
+
+def plain_backend(tokenizer: Any) -> Tokenizer:
+    """A fast tokenizer's ``tokenizers`` object without truncation and padding.
+
+    It is a copy where either is switched on, so the caller's tokenizer stays as it is.
+
+    Raises:
+        ValueError: the tokenizer is not a fast one.
+    """
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if not isinstance(backend, Tokenizer):
+        raise ValueError(
+            f"{type(tokenizer).__name__} is not a fast tokenizer: give a directory or hub id "
+            "that has a tokenizer.json"
+        )
+    if backend.truncation or backend.padding:
+        backend = Tokenizer.from_str(backend.to_str())
+        backend.encode_special_tokens = tokenizer.split_special_tokens
+        backend.no_truncation()
+        backend.no_padding()
+    return backend
 
 
 def _chunks(texts: Iterable[str]) -> Iterator[list[str]]:

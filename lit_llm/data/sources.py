@@ -8,6 +8,7 @@ from pathlib import Path
 from lit_llm.data.archives import is_archive, unpacked
 from lit_llm.data.cache import file_hash
 from lit_llm.data.splits import HubSplit, find_splits
+from lit_llm.data.tables import TABLE_SUFFIXES, table_suffix
 
 _NAMES = {"train": "train", "dev": "val", "test": "test"}
 
@@ -33,13 +34,7 @@ def source_hash(source: Path | HubSplit) -> str:
 
 def is_table(source: Path | HubSplit) -> bool:
     """Whether the source has named columns, rather than CoNLL's column form."""
-    return isinstance(source, HubSplit) or source.suffix.lower() in (
-        ".parquet",
-        ".jsonl",
-        ".json",
-        ".csv",
-        ".tsv",
-    )
+    return isinstance(source, HubSplit) or table_suffix(source) in TABLE_SUFFIXES
 
 
 Paths = str | dict[str, str]

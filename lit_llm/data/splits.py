@@ -70,12 +70,31 @@ def find_splits(
             f"{path}: one file holds one split; pass its directory, or a mapping such as"
             " {train: FILE, dev: FILE, test: FILE}"
         )
-    if isinstance(source, Path) or not _HUB_ID.fullmatch(source):
+    if isinstance(source, Path) or not is_hub_id(source):
         raise FileNotFoundError(f"{source}: no such directory; pass one that exists, or a hub id")
     return _pick(load_hub_splits(source, hub_config), source, required)
 
 
-def load_hub_splits(hub_id: str, hub_config: str | None = None) -> dict[str, Source]:
+def is_hub_id(source: str) -> bool:
+    """Whether a string could be a hub id and is no path here."""
+    return _HUB_ID.fullmatch(source) is not None and not Path(source).exists()
+
+
+def find_hub_split(source: str | Path, split: str, hub_config: str | None = None) -> HubSplit:
+    """One split, under the hub's own name for it, of a hub id or ``DatasetDict.save_to_disk``.
+
+    Raises:
+        ConnectionError, ValueError: as ``load_hub_splits``; no split of that name (the message
+            lists those there are).
+    """
+    path = Path(source)
+    found = _saved(path) if path.is_dir() else load_hub_splits(str(source), hub_config)
+    if split not in found:
+        raise ValueError(f"{source}: no split {split!r}; there are {', '.join(found)}: pass one")
+    return found[split]
+
+
+def load_hub_splits(hub_id: str, hub_config: str | None = None) -> dict[str, HubSplit]:
     """All splits of a data set on the Hugging Face hub, under the hub's names for them.
 
     Asks the hub once, with a time limit, before loading: without a network this fails at once.
@@ -112,11 +131,11 @@ def load_hub_splits(hub_id: str, hub_config: str | None = None) -> dict[str, Sou
     return _hub_splits(loaded, hub_id)
 
 
-def _hub_splits(loaded: Any, name: str) -> dict[str, Source]:
+def _hub_splits(loaded: Any, name: str) -> dict[str, HubSplit]:
     return {str(key): HubSplit(f"{name}[{key}]", dataset) for key, dataset in loaded.items()}
 
 
-def _saved(path: Path) -> dict[str, Source]:
+def _saved(path: Path) -> dict[str, HubSplit]:
     import datasets
 
     return _hub_splits(datasets.load_from_disk(str(path)), path.name)
@@ -127,12 +146,12 @@ def _mapped(source: Mapping[str, str | Path], required: Sequence[str]) -> dict[s
         if not Path(value).is_file():
             raise FileNotFoundError(f"{key}: {value}: no such file; pass one that exists")
     found: dict[str, Source] = {key: Path(value) for key, value in source.items()}
-    if unknown := [key for key in found if len(_splits_of(key)) != 1]:
+    if unknown := [key for key in found if len(splits_of(key)) != 1]:
         raise ValueError(f"{unknown[0]!r} is no split; use {', '.join(SPLIT_WORDS)}")
     return _pick(found, "the mapping", required)
 
 
-def _splits_of(name: str) -> list[str]:
+def splits_of(name: str) -> list[str]:
     """The splits whose words occur in a name; none, one, or a name that says too much."""
     parts = re.split(r"[._-]", name.lower())
     return [split for split, words in SPLIT_WORDS.items() if set(words) & set(parts)]
@@ -143,7 +162,7 @@ def _pick(candidates: Mapping[str, Any], place: str, required: Iterable[str]) ->
     found: dict[str, Source] = {}
     listing = ", ".join(candidates) or "nothing"
     for split, words in SPLIT_WORDS.items():
-        names = [name for name in candidates if split in _splits_of(name)]
+        names = [name for name in candidates if split in splits_of(name)]
         if len(names) > 1:
             raise ValueError(
                 f"{place}: {' and '.join(names)} could each be the {split} split; leave one there,"

@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from lit_llm.data.splits import HubSplit
-from lit_llm.data.text_files import read_lines, read_text
+from lit_llm.data.text_files import read_text, stream_lines
 
 TABLE_SUFFIXES = (".parquet", ".jsonl", ".json", ".csv", ".tsv")
 
-_BATCH_ROWS = 1024
+_BATCH_ROWS = 128
+_BUFFER_BYTES = 2**20
 Row = tuple[int, dict[str, Any]]
 
 
@@ -52,6 +53,9 @@ def read_table(source: str | Path | HubSplit, columns: Sequence[str]) -> Table:
       kept as they are. All values are strings, "NA" and "nan" too; fields have no longest size.
     - ``.tsv``: a header line, then one line a row; quotes are characters like any other.
 
+    The text formats may be compressed, with ``.gz`` behind their suffix. All but CSV are read by
+    line, parquet by batches of rows: memory does not grow with the file.
+
     Lines that are wholly empty are left out at a text file's end, and refused elsewhere.
 
     Raises:
@@ -63,7 +67,7 @@ def read_table(source: str | Path | HubSplit, columns: Sequence[str]) -> Table:
     if isinstance(source, HubSplit):
         return _hub_table(source, columns)
     path = Path(source)
-    suffix = path.suffix.lower()
+    suffix = table_suffix(path)
     if suffix == ".parquet":
         return _parquet_table(path, columns)
     readers = {".jsonl": _jsonl_rows, ".json": _jsonl_rows, ".csv": _csv_rows, ".tsv": _tsv_rows}
@@ -73,6 +77,11 @@ def read_table(source: str | Path | HubSplit, columns: Sequence[str]) -> Table:
         )
     rows = _not_empty(readers[suffix](path, columns), str(path))
     return Table(path.name, str(path), True, {}, rows)
+
+
+def table_suffix(path: Path) -> str:
+    """What kind of table a file's name says it is: its suffix, without a ``.gz`` behind it."""
+    return Path(path.name.lower().removesuffix(".gz")).suffix
 
 
 def check_columns(place: str, wanted: Sequence[str], present: Sequence[str]) -> None:
@@ -95,7 +104,7 @@ def _not_empty(rows: Iterator[Row], place: str) -> Iterator[Row]:
 
 
 def _jsonl_rows(path: Path, columns: Sequence[str]) -> Iterator[Row]:
-    for number, line in enumerate(_strip_end(read_lines(path)), start=1):
+    for number, line in _numbered_lines(path):
         place = f"{path}:{number}"
         if not line.strip():
             raise ValueError(f"{place}: the line is empty; remove it")
@@ -121,8 +130,7 @@ def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _tsv_rows(path: Path, columns: Sequence[str]) -> Iterator[Row]:
-    lines = _strip_end(read_lines(path))
-    records = ((number, line.split("\t")) for number, line in enumerate(lines, start=1))
+    records = ((number, line.split("\t")) for number, line in _numbered_lines(path))
     return _delimited(path, columns, records)
 
 
@@ -170,10 +178,17 @@ def _csv_records(path: Path) -> Iterator[tuple[int, list[str]]]:
     return iter(records)
 
 
-def _strip_end(lines: list[str]) -> list[str]:
-    while lines and not lines[-1]:
-        lines.pop()
-    return lines
+def _numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
+    """The lines of a file and their numbers, without the empty ones at its end."""
+    first_empty = 0
+    for number, line in enumerate(stream_lines(path), start=1):
+        if not line:
+            first_empty = first_empty or number
+            continue
+        if first_empty:
+            yield from ((empty, "") for empty in range(first_empty, number))
+            first_empty = 0
+        yield number, line
 
 
 def _parquet_table(path: Path, columns: Sequence[str]) -> Table:
@@ -181,8 +196,10 @@ def _parquet_table(path: Path, columns: Sequence[str]) -> Table:
     import pyarrow.parquet as pq
 
     def batches() -> Iterator[Any]:
-        with pq.ParquetFile(path) as file:
-            yield from file.iter_batches(_BATCH_ROWS, columns=list(columns))
+        # By row group, through a small buffer: else pyarrow holds all compressed bytes at once.
+        with pq.ParquetFile(path, buffer_size=_BUFFER_BYTES, pre_buffer=False) as file:
+            for group in range(file.num_row_groups):
+                yield from file.iter_batches(_BATCH_ROWS, [group], columns=list(columns))
 
     if not path.stat().st_size:
         raise ValueError(f"{path}: the file is empty; give a parquet file")

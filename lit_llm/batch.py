@@ -40,6 +40,8 @@ class PackedBatch:
         targets: what the objective scores. ``positions`` (M,), int64, are flat indices into R * L,
             present for token-level targets only. The rest (``labels``, ``unit_ids``, ``weights``,
             ...) is named by the data: (M, ...) beside ``positions``, or (B, ...) per example.
+        totals: how many targets of each loss term the whole optimizer step has, over all ranks and
+            accumulated batches, where a loss of several terms has to know them in advance.
     """
 
     def __init__(
@@ -52,6 +54,7 @@ class PackedBatch:
         segment_lengths: Tensor,
         item_ids: Tensor,
         targets: dict[str, Tensor],
+        totals: Mapping[str, int] | None = None,
     ) -> None:
         self.input_ids = input_ids
         self.segment_ids = segment_ids
@@ -61,6 +64,7 @@ class PackedBatch:
         self.segment_lengths = segment_lengths
         self.item_ids = item_ids
         self.targets = targets
+        self.totals = dict(totals or {})
 
     @classmethod
     def pack(
@@ -70,6 +74,7 @@ class PackedBatch:
         row_length: int,
         pad_token_id: int,
         item_ids: Sequence[int] | None = None,
+        totals: Mapping[str, int] | None = None,
     ) -> PackedBatch:
         """Lay items out in rows.
 
@@ -79,6 +84,7 @@ class PackedBatch:
             row_length: L, tokens.
             pad_token_id: fills what is left of a row.
             item_ids: (B,), the items' places in their split; default 0 to B - 1.
+            totals: see the class.
 
         Raises:
             ValueError: a row's items are longer than ``row_length``; an item is missing or stands
@@ -120,6 +126,7 @@ class PackedBatch:
                 np.arange(len(items)) if item_ids is None else np.asarray(item_ids, np.int64)
             ).reshape(len(items)),
             targets=_targets(items, starts),
+            totals=totals,
         )
 
     @property
@@ -142,8 +149,10 @@ class PackedBatch:
 
     def _map(self, function: Callable[[Tensor], Tensor]) -> PackedBatch:
         tensors = dict(vars(self))
+        totals = tensors.pop("totals")
         targets = {name: function(tensor) for name, tensor in tensors.pop("targets").items()}
-        return PackedBatch(**{k: function(v) for k, v in tensors.items()}, targets=targets)
+        moved = {name: function(tensor) for name, tensor in tensors.items()}
+        return PackedBatch(**moved, targets=targets, totals=totals)
 
 
 def _targets(items: Sequence[Item], starts: np.ndarray[Any, Any]) -> dict[str, Tensor]:

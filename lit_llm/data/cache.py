@@ -18,7 +18,7 @@ from filelock import FileLock
 
 from lit_llm.durable import flush, flush_tree
 
-CACHE_VERSION = 1
+CACHE_VERSION = 2
 """Raise by hand when the same inputs must give other items."""
 
 _CHUNK = 2048
@@ -175,6 +175,11 @@ class ArrowTable(Sequence[dict[str, Any]]):
         parts = [np.diff(batch.column(name).offsets.to_numpy()) for batch in self._batches]
         return np.concatenate(parts).astype(np.int64)
 
+    def column(self, name: str) -> np.ndarray[Any, Any]:
+        """A numeric column, (rows,)."""
+        parts = [batch.column(name).to_numpy(zero_copy_only=False) for batch in self._batches]
+        return np.concatenate(parts)
+
     @property
     def lengths(self) -> np.ndarray[Any, Any]:
         """Tokens of each item, int64."""
@@ -182,6 +187,6 @@ class ArrowTable(Sequence[dict[str, Any]]):
 
 
 def _value(scalar: Any) -> Any:
-    if isinstance(scalar, pa.ListScalar) and not pa.types.is_string(scalar.type.value_type):
+    if isinstance(scalar, pa.ListScalar) and pa.types.is_primitive(scalar.type.value_type):
         return scalar.values.to_numpy(zero_copy_only=False)
     return scalar.as_py()

@@ -12,10 +12,11 @@ from typing import Any, Literal
 
 from lightning.pytorch import LightningDataModule
 from lightning.pytorch.utilities import rank_zero_info
+from numpy.typing import NDArray
 
 from lit_llm.batch import Item
 from lit_llm.data.cache import ArrowTable, build_once, default_cache_dir, fingerprint, write_table
-from lit_llm.data.loader import PackedLoader
+from lit_llm.data.loader import PackedLoader, Prepare
 from lit_llm.data.packing import EvaluationPlan, training_plan
 from lit_llm.data.tokenizers import train_tokenizer
 
@@ -92,7 +93,10 @@ class PackedDataModule(LightningDataModule):
 
     @abstractmethod
     def read(self, split: Split) -> Iterable[Mapping[str, Any]]:
-        """The split's examples in file order; asked for only where ``source`` is not None."""
+        """The split's examples in file order; asked for only where ``source`` is not None.
+
+        It may count in ``notices[split]`` what the user should know of.
+        """
 
     @abstractmethod
     def source(self, split: Split) -> Any:
@@ -119,6 +123,18 @@ class PackedDataModule(LightningDataModule):
     def units_of(self, example: dict[str, Any]) -> int:
         """How many units (words, reviews) an example has."""
         return 1
+
+    def prepare(self, split: Split) -> Prepare | None:
+        """What is made of an item each time it is served; None to serve it as it is stored."""
+        return None
+
+    def target_counts(self, split: Split) -> dict[str, NDArray[Any]]:
+        """Each item's number of targets by loss term; for a loss of several terms."""
+        return {}
+
+    def item_weights(self) -> NDArray[Any] | None:
+        """How often each training item is seen in a data epoch; None for once."""
+        return None
 
     def reference_rows(self) -> dict[str, float]:
         """Scores to print beside the model's on the test split, where they are known."""
@@ -185,9 +201,11 @@ class PackedDataModule(LightningDataModule):
 
         def build(staging: Path) -> None:
             write_table(staging / "examples.arrow", self.read(split))
+            (staging / "notices.json").write_text(json.dumps(self.notices.get(split, {})))
 
         build_once(directory, build)
         self._examples[split] = ArrowTable(directory / "examples.arrow")
+        self.notices[split] = json.loads((directory / "notices.json").read_text())
         return key
 
     def _train_tokenizer(self, backbone: Any, keys: dict[Split, str]) -> None:
@@ -196,7 +214,8 @@ class PackedDataModule(LightningDataModule):
 
         def build(staging: Path) -> None:
             rank_zero_info(f"training a {spec} tokenizer on the training split")
-            train_tokenizer(self.texts(self._examples["train"]), **spec).save_pretrained(staging)
+            texts = _Texts(self, self._examples["train"])
+            train_tokenizer(texts, **spec).save_pretrained(staging)
 
         backbone.set_tokenizer(build_once(directory, build))
 
@@ -214,7 +233,7 @@ class PackedDataModule(LightningDataModule):
 
         build_once(directory, build)
         self._items[split] = ArrowTable(directory / "items.arrow")
-        self.notices[split] = json.loads((directory / "notices.json").read_text())
+        self.notices[split] |= json.loads((directory / "notices.json").read_text())
         for what, count in self.notices[split].items():
             rank_zero_info(f"{split}: {count:,} {what}")
 
@@ -232,8 +251,9 @@ class PackedDataModule(LightningDataModule):
             packs=self._backbone().packs,
             world_size=trainer.world_size,
             accumulate_grad_batches=trainer.accumulate_grad_batches,
+            weights=self.item_weights(),
         )
-        return self._loader(items, plan)
+        return self._loader("train", plan)
 
     def val_dataloader(self) -> PackedLoader | list[Any]:
         """The development set, each item once; nothing if there is none."""
@@ -244,31 +264,43 @@ class PackedDataModule(LightningDataModule):
         return self._evaluation_loader("test")
 
     def _evaluation_loader(self, split: Split) -> PackedLoader:
-        items = self._items[split]
         assert self.trainer is not None
         plan = EvaluationPlan(
-            items.lengths,
+            self._items[split].lengths,
             tokens_per_batch=self.batches.eval_tokens_per_batch,
             packs=self._backbone().packs,
             world_size=self.trainer.world_size,
         )
-        return self._loader(items, plan)
+        return self._loader(split, plan)
 
-    def _loader(self, items: ArrowTable, plan: Any) -> PackedLoader:
+    def _loader(self, split: Split, plan: Any) -> PackedLoader:
         assert self.trainer is not None
         return PackedLoader(
-            items,
+            self._items[split],
             plan,
             pad_token_id=self._backbone().tokenizer.pad_token_id,
             rank=self.trainer.global_rank,
             world_size=self.trainer.world_size,
             num_workers=self.batches.num_workers,
+            prepare=self.prepare(split),
+            target_counts=self.target_counts(split),
+            accumulate_grad_batches=self.trainer.accumulate_grad_batches,
         )
 
     def _seed(self) -> int:
         if self.batches.seed is not None:
             return self.batches.seed
         return int(os.environ.get("PL_GLOBAL_SEED", 0))
+
+
+class _Texts:
+    """A split's texts, from the disk each time they are gone through."""
+
+    def __init__(self, data: PackedDataModule, examples: ArrowTable) -> None:
+        self._data, self._examples = data, examples
+
+    def __iter__(self) -> Iterator[str]:
+        return self._data.texts(self._examples)
 
 
 def checked_max_length(max_length: int | None, positions: int | None) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from types import SimpleNamespace
 from typing import Any, Protocol
 
@@ -24,6 +24,10 @@ class ItemStore(Protocol):
         """Tokens of each item."""
 
     def __getitem__(self, index: int, /) -> Item: ...
+
+
+Prepare = Callable[[Item, int, int], Item]
+"""What is made anew each time an item is served: (item, batch's number, item's id) to item."""
 
 
 class PackedLoader:
@@ -51,6 +55,10 @@ class PackedLoader:
         world_size: as the plan's.
         num_workers: processes that lay batches out ahead of the model; 0 for none.
         pin_memory: in page-locked memory, for faster copies to a GPU.
+        prepare: applied to each item as it is served (masking); a pure function.
+        target_counts: how many targets each item has, (B,) by loss term, where a batch has to carry
+            the totals of its whole optimizer step (``PackedBatch.totals``).
+        accumulate_grad_batches: batches of an optimizer step.
 
     Raises:
         ValueError: the plan is for another number of ranks, or ``rank`` is none of them.
@@ -66,13 +74,17 @@ class PackedLoader:
         world_size: int = 1,
         num_workers: int = 0,
         pin_memory: bool = False,
+        prepare: Prepare | None = None,
+        target_counts: Mapping[str, NDArray[Any]] | None = None,
+        accumulate_grad_batches: int = 1,
     ) -> None:
         if plan.world_size != world_size or not 0 <= rank < world_size:
             raise ValueError(
                 f"rank {rank} of {world_size} cannot follow a plan for {plan.world_size} ranks"
             )
         self.plan = plan
-        self.batches = _Batches(items, plan, pad_token_id, rank)
+        totals = StepTotals(plan, target_counts or {}, accumulate_grad_batches)
+        self.batches = _Batches(items, plan, pad_token_id, rank, prepare, totals)
         self.num_workers, self.pin_memory = num_workers, pin_memory
         self._epoch = 0
         self._position = 0  # batches of the epoch handed out
@@ -148,13 +160,55 @@ def _leave_signals_to_the_run(worker: int) -> None:
         signal.signal(name, signal.SIG_IGN)
 
 
+class StepTotals:
+    """How many targets the optimizer step of a batch has, on all ranks and in all its batches.
+
+    Args:
+        plan: of the batches.
+        counts: (B,), targets of each item, by loss term.
+        accumulate_grad_batches: batches of a step; an epoch's last step may have fewer.
+    """
+
+    def __init__(
+        self, plan: Plan, counts: Mapping[str, NDArray[Any]], accumulate_grad_batches: int = 1
+    ) -> None:
+        self.plan, self.counts, self.per_step = plan, counts, accumulate_grad_batches
+        self._last: tuple[range, dict[str, int]] = (range(0), {})
+
+    def __call__(self, index: int) -> dict[str, int]:
+        """By loss term; the last step asked for is kept."""
+        if self.counts and index not in self._last[0]:
+            epoch = index // len(self.plan) * len(self.plan)
+            first = index - (index - epoch) % self.per_step
+            step = range(first, min(first + self.per_step, epoch + len(self.plan)))
+            ranks = range(self.plan.world_size)
+            items = [i for b in step for r in ranks for i in self.plan.batch(b, r).item_ids]
+            totals = {name: int(counts[items].sum()) for name, counts in self.counts.items()}
+            self._last = step, totals
+        return self._last[1]
+
+
 class _Batches(Dataset[PackedBatch]):
     """One rank's batches by their number in the plan."""
 
-    def __init__(self, items: ItemStore, plan: Plan, pad_token_id: int, rank: int) -> None:
+    def __init__(
+        self,
+        items: ItemStore,
+        plan: Plan,
+        pad_token_id: int,
+        rank: int,
+        prepare: Prepare | None,
+        totals: StepTotals,
+    ) -> None:
         self.items, self.plan, self.pad_token_id, self.rank = items, plan, pad_token_id, rank
+        self.prepare, self.totals = prepare, totals
 
     def __getitem__(self, index: int) -> PackedBatch:
         item_ids, rows, row_length = self.plan.batch(index, self.rank)
         chosen = [self.items[i] for i in item_ids]
-        return PackedBatch.pack(chosen, rows, row_length, self.pad_token_id, item_ids)
+        if self.prepare is not None:
+            chosen = [
+                self.prepare(item, index, i) for item, i in zip(chosen, item_ids, strict=True)
+            ]
+        totals = self.totals(index)
+        return PackedBatch.pack(chosen, rows, row_length, self.pad_token_id, item_ids, totals)

@@ -36,6 +36,7 @@ class TokensPerBatch:
         packs: several examples may stand in a row.
         world_size: ranks; rank r takes rows R r / W to R (r + 1) / W.
         accumulate_grad_batches: batches to an optimizer step.
+        weights: (B,), how often an example is seen in a data epoch; default once.
 
     Raises:
         ValueError: no example, one longer than ``row_length`` or empty, or ``tokens_per_batch``
@@ -52,8 +53,9 @@ class TokensPerBatch:
         packs: bool = True,
         world_size: int = 1,
         accumulate_grad_batches: int = 1,
+        weights: NDArray[Any] | None = None,
     ) -> None:
-        self.lengths = _training_lengths(lengths)
+        self.lengths, self.weights = _training_lengths(lengths), weights
         self.row_length = row_length or max(DEFAULT_ROW_LENGTH, int(self.lengths.max()))
         self.seed, self.packs, self.world_size = seed, packs, world_size
         self.rows_per_batch = tokens_per_batch // self.row_length
@@ -74,7 +76,7 @@ class TokensPerBatch:
     def data_epoch(self, epoch: int) -> Rows:
         """The rows of one data epoch; the last two asked for are kept."""
         if epoch not in self._epochs:
-            order = epoch_order(len(self.lengths), self.seed, epoch)
+            order = epoch_order(len(self.lengths), self.seed, epoch, self.weights)
             if len(self._epochs) == 2:
                 del self._epochs[next(iter(self._epochs))]
             self._epochs[epoch] = (
@@ -115,6 +117,7 @@ class ExamplesPerBatch:
         packs: several examples may stand in a row.
         world_size: ranks; with N of at least that, each has the same number of rows (give or take
             one without ``packs``); a rank may have none otherwise.
+        weights: (B,), how often an example is seen in a data epoch; default once.
 
     Raises:
         ValueError: no example, or an empty one.
@@ -129,21 +132,24 @@ class ExamplesPerBatch:
         row_length: int | None = None,
         packs: bool = True,
         world_size: int = 1,
+        weights: NDArray[Any] | None = None,
     ) -> None:
-        self.lengths = _training_lengths(lengths)
+        self.lengths, self.weights = _training_lengths(lengths), weights
+        self.num_examples = len(epoch_order(len(self.lengths), seed, 0, weights))
         self.row_length = row_length or DEFAULT_ROW_LENGTH
         self.seed, self.packs, self.world_size = seed, packs, world_size
         self.examples_per_batch = examples_per_batch
         self._order = (-1, np.zeros(0, np.int32))
 
     def __len__(self) -> int:
-        return -(-len(self.lengths) // self.examples_per_batch)
+        return -(-self.num_examples // self.examples_per_batch)
 
     def batch(self, index: int, rank: int) -> BatchRows:
         """The rank's rows of a global batch."""
         epoch, index = divmod(index, len(self))
         if self._order[0] != epoch:
-            self._order = (epoch, epoch_order(len(self.lengths), self.seed, epoch))
+            order = epoch_order(len(self.lengths), self.seed, epoch, self.weights)
+            self._order = (epoch, order)
         first = index * self.examples_per_batch
         chosen = self._order[1][first : first + self.examples_per_batch].tolist()
         if self.packs:
@@ -207,6 +213,7 @@ def training_plan(
     packs: bool = True,
     world_size: int = 1,
     accumulate_grad_batches: int = 1,
+    weights: NDArray[Any] | None = None,
 ) -> TokensPerBatch | ExamplesPerBatch:
     """The plan for whichever of ``examples_per_batch`` and ``tokens_per_batch`` is given.
 
@@ -218,6 +225,7 @@ def training_plan(
         "row_length": row_length,
         "packs": packs,
         "world_size": world_size,
+        "weights": weights,
     }
     if examples_per_batch and not tokens_per_batch:
         return ExamplesPerBatch(lengths, examples_per_batch=examples_per_batch, **common)

@@ -40,13 +40,44 @@ class Rows:
         return chosen
 
 
-def epoch_order(num_examples: int, seed: int, epoch: int) -> NDArray[np.int32]:
+def epoch_order(
+    num_examples: int, seed: int, epoch: int, weights: NDArray[np.floating[Any]] | None = None
+) -> NDArray[np.int32]:
     """The order of the examples in one data epoch: a permutation of 0 to ``num_examples - 1``.
 
-    It depends on the three numbers alone, never on what was drawn before.
+    It depends on the arguments alone, never on what was drawn before.
+
+    Args:
+        num_examples: B.
+        seed: of the order.
+        epoch: of the data, from 0.
+        weights: (B,), how often an example is seen in a data epoch, on average; default once. The
+            whole part is exact, the rest is drawn anew in each epoch; the epoch's length is always
+            the sum of the weights, rounded.
     """
     generator = np.random.default_rng([seed, epoch])
-    return generator.permutation(np.arange(num_examples, dtype=np.int32))
+    examples = np.arange(num_examples, dtype=np.int32)
+    if weights is not None:
+        examples = np.repeat(examples, _copies(weights, generator))
+    return generator.permutation(examples)
+
+
+def _copies(
+    weights: NDArray[np.floating[Any]], generator: np.random.Generator
+) -> NDArray[np.int64]:
+    """How often each example stands in this epoch, by systematic sampling in a random order."""
+    whole = np.floor(weights)
+    rest = weights - whole
+    total = int(np.rint(weights.sum()) - whole.sum())
+    order = generator.permutation(len(weights))
+    reached = np.cumsum(rest[order])
+    scaled = reached * (total / max(reached[-1], 1e-12)) + generator.random()
+    marks = np.minimum(np.floor(scaled), total)
+    marks[-1] = total
+    chosen = np.zeros(len(weights), np.int64)
+    chosen[order] = np.diff(marks, prepend=0.0).astype(np.int64)
+    copies: NDArray[np.int64] = whole.astype(np.int64) + chosen
+    return copies
 
 
 def one_per_row(order: NDArray[np.int32]) -> Rows:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from itertools import islice
 from typing import Any
 
 from tokenizers import Tokenizer
 
-_BULK = 1000
+_BULK, _BULK_CHARACTERS = 1000, 1_000_000
 
 
 class Subwords:
@@ -134,7 +133,14 @@ def plain_backend(tokenizer: Any) -> Tokenizer:
 
 
 def _chunks(texts: Iterable[str]) -> Iterator[list[str]]:
-    """Lists of at most ``_BULK``: an Encoding takes much more memory than its ids."""
-    iterator = iter(texts)
-    while chunk := list(islice(iterator, _BULK)):
+    """A thousand texts or a million characters: an Encoding takes much more memory than its ids."""
+    chunk: list[str] = []
+    size = 0
+    for text in texts:
+        chunk.append(text)
+        size += len(text)
+        if len(chunk) == _BULK or size > _BULK_CHARACTERS:
+            yield chunk
+            chunk, size = [], 0
+    if chunk:
         yield chunk

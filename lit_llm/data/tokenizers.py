@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any, Literal
 
 from tokenizers import (
@@ -27,7 +27,7 @@ def train_tokenizer(
     """A tokenizer learned from texts by the ``tokenizers`` library.
 
     Args:
-        texts: raw text, read once.
+        texts: raw text, read once or twice; held in memory if it can be read only once.
         kind: ``wordpiece`` (cased, BERT's special tokens and template) or ``byte_level_bpe``
             (GPT-2's, with ``<|endoftext|>`` for every special role and no template).
         vocab_size: entries at most, special tokens included.
@@ -49,7 +49,7 @@ def _wordpiece(texts: Iterable[str], vocab_size: int) -> PreTrainedTokenizerFast
     by those numbers. So they are handed to it in sorted order, as if they were special tokens.
     """
     special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-    texts = list(texts)
+    texts = list(texts) if isinstance(texts, Iterator) else texts
     learner = _bert_tokenizer(models.WordPiece(unk_token="[UNK]"))
     alphabet, pieces = _alphabet(learner, texts)
     trainer = trainers.WordPieceTrainer(

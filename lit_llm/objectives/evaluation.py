@@ -1,10 +1,11 @@
-"""One prediction per unit, gathered from windows, batches and ranks."""
+"""What an evaluation epoch gathers from batches and ranks: predictions, or sums."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -14,6 +15,73 @@ from torchmetrics import Metric, MetricCollection
 from lit_llm.batch import PackedBatch
 
 AnyMetric = TypeVar("AnyMetric", Metric, MetricCollection)
+
+
+class Evaluation(Protocol):
+    """Collects an evaluation epoch on each rank, and gives all of them the same result."""
+
+    def add(self, batch: PackedBatch, /) -> None:
+        """Take in one batch, which may hold no example."""
+
+    def result(self, data: Any, split: str, partial: bool) -> dict[str, Any]:
+        """``metrics``, ``tables``, ``text`` and ``records`` of the split.
+
+        Args:
+            data: the data module.
+            split: ``val`` or ``test``.
+            partial: batches may be missing (a trainer with limits).
+        """
+
+
+class UnitEvaluation:
+    """One prediction per unit (word, text), scored by the objective's own ``score``."""
+
+    def __init__(self, objective: Any) -> None:
+        self._objective = objective
+        self._collector = PredictionCollector()
+
+    def add(self, batch: PackedBatch, /) -> None:
+        """Predict one batch."""
+        logits = self._objective.logits(batch)
+        if batch.num_examples == 0:
+            return
+        total, count = self._objective.loss(logits, batch)
+        self._collector.add(batch, self._objective.probabilities(logits), total, count)
+
+    def result(self, data: Any, split: str, partial: bool) -> dict[str, Any]:
+        """The objective's scores, the mean loss first."""
+        predictions = self._collector.gather(data.num_units(split), partial)
+        result: dict[str, Any] = self._objective.score(predictions, data.examples(split))
+        result["metrics"] = {"loss": predictions.loss, **result["metrics"]}
+        return result
+
+
+class SummedEvaluation:
+    """Sums over a split that metrics are made of: nothing is kept of a single prediction.
+
+    Args:
+        sums: of a batch, by name: scalars; a batch without examples gives the same names.
+        metrics: from the sums over all batches of all ranks, to named numbers.
+    """
+
+    def __init__(
+        self,
+        sums: Callable[[PackedBatch], dict[str, Tensor]],
+        metrics: Callable[[dict[str, float]], dict[str, float]],
+    ) -> None:
+        self._sums, self._metrics = sums, metrics
+        self._rows: list[dict[str, float]] = []
+
+    def add(self, batch: PackedBatch, /) -> None:
+        """Take in one batch."""
+        self._rows.append({name: float(value) for name, value in self._sums(batch).items()})
+
+    def result(self, data: Any, split: str, partial: bool) -> dict[str, Any]:
+        """The metrics; exactly rounded sums, so they do not depend on the number of ranks."""
+        rows = [row for rank in gathered(self._rows) for row in rank]
+        names = rows[0] if rows else {}
+        totals = {name: math.fsum(row[name] for row in rows) for name in names}
+        return {"metrics": self._metrics(totals), "tables": {}, "text": "", "records": []}
 
 
 @dataclass(frozen=True)
@@ -88,14 +156,19 @@ class PredictionCollector:
         losses = torch.zeros(0, 2, dtype=torch.float64)
         if self._losses:
             losses = torch.stack(self._losses)
-        own = (rows.cpu(), losses.cpu())
-        gathered = [own]
-        if torch.distributed.is_available() and torch.distributed.is_initialized():
-            gathered = [own] * torch.distributed.get_world_size()
-            torch.distributed.all_gather_object(gathered, own)
+        parts = gathered((rows.cpu(), losses.cpu()))
         # A rank that had nothing does not know C.
-        filled = [part for part, _ in gathered if len(part)] or [own[0]]
-        return torch.cat(filled), torch.cat([part for _, part in gathered])
+        filled = [part for part, _ in parts if len(part)] or [rows.cpu()]
+        return torch.cat(filled), torch.cat([part for _, part in parts])
+
+
+def gathered(own: Any) -> list[Any]:
+    """Every rank's object, in the order of the ranks, on each of them."""
+    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+        return [own]
+    parts = [own] * torch.distributed.get_world_size()
+    torch.distributed.all_gather_object(parts, own)
+    return parts
 
 
 def on_every_rank(metric: AnyMetric) -> AnyMetric:

@@ -14,7 +14,7 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from lit_llm.backbone.backbone import Backbone
 from lit_llm.batch import PackedBatch
-from lit_llm.objectives.evaluation import PredictionCollector, Predictions
+from lit_llm.objectives.evaluation import Evaluation, Predictions, UnitEvaluation
 from lit_llm.objectives.identity import identity, refuse_other_run
 from lit_llm.optim import (
     OptimizerConfig,
@@ -41,9 +41,13 @@ class Objective(LightningModule):
     ranks and all accumulated batches, whatever their sizes (docs/decisions/0002).
 
     A subclass says which head it wants (``build_head``), which logits it computes (``logits``), its
-    loss (``loss``), and how a whole split is scored (``score``).
+    loss (``loss``), and how a whole split is scored (``score``). One whose loss has several terms,
+    or that is scored by sums rather than by one prediction per unit, overrides ``terms`` and
+    ``evaluation`` instead of the last three.
 
     Attributes:
+        term_weights: the loss terms and what each weighs: the step's loss is the sum over terms of
+            weight * (sum of losses) / (number of targets).
         requests: what this rank wants to happen after the optimizer step, of ``REQUESTS``.
         agreed: what some rank wanted to happen after the last one; the same on all ranks.
 
@@ -67,12 +71,13 @@ class Objective(LightningModule):
         self.optimizer_config = optimizer
         self.schedule_config = schedule
         self.label_names: list[str] = []
+        self.term_weights: dict[str, float] = {"loss": 1.0}
         self.results: dict[str, dict[str, Any]] = {}
         self.requests: set[str] = set()
         self.agreed: frozenset[str] = frozenset()
         self._window: Tensor | None = None
         self._step_log: dict[str, float] = {}
-        self._collector = PredictionCollector()
+        self._evaluation: Evaluation = self.evaluation()
 
     @abstractmethod
     def build_head(self) -> nn.Module | None:
@@ -82,17 +87,28 @@ class Objective(LightningModule):
     def logits(self, batch: PackedBatch) -> Tensor:
         """Scores at the batch's targets, (M, C), or per segment, (B, C)."""
 
-    @abstractmethod
     def loss(self, logits: Tensor, batch: PackedBatch) -> tuple[Tensor, Tensor]:
         """Loss summed over the targets, and their count."""
+        raise NotImplementedError
 
-    @abstractmethod
     def probabilities(self, logits: Tensor) -> Tensor:
         """What a window contributes to its unit's prediction, the logits' shape."""
+        raise NotImplementedError
 
-    @abstractmethod
     def score(self, predictions: Predictions, examples: Any) -> dict[str, Any]:
         """Metrics, tables and records of a split, from one prediction per unit."""
+        raise NotImplementedError
+
+    def terms(self, batch: PackedBatch) -> dict[str, tuple[Tensor, Tensor]]:
+        """Sum and count of each of ``term_weights``; zeros on the graph where B = 0."""
+        logits = self.logits(batch)
+        if batch.num_examples == 0:
+            return {"loss": (logits.sum() * 0.0, logits.new_zeros(()))}
+        return {"loss": self.loss(logits, batch)}
+
+    def evaluation(self) -> Evaluation:
+        """What collects an evaluation epoch; a new one for each."""
+        return UnitEvaluation(self)
 
     def build(self, label_names: list[str]) -> None:
         """Create the weights, once: later calls do nothing."""
@@ -157,14 +173,28 @@ class Objective(LightningModule):
                 set_rates(config.scheduler)
 
     def training_step(self, batch: PackedBatch, batch_idx: int) -> Tensor:
-        """The local sum of losses; the division waits until the window's count is known."""
-        logits = self.logits(batch)
-        if batch.num_examples == 0:
-            return logits.sum() * 0.0
-        total, count = self.loss(logits, batch)
-        seen = torch.stack([total.detach().double(), count.detach().double()])
-        self._window = seen if self._window is None else self._window + seen
-        return total
+        """The local sum of losses; the division waits until the window's count is known.
+
+        With several terms it is in units of the first one's targets (docs/decisions/0008).
+        """
+        terms = self.terms(batch)
+        pairs = torch.stack(
+            [torch.stack([s, n.to(s)]).detach().double() for s, n in terms.values()]
+        )
+        self._window = pairs if self._window is None else self._window + pairs
+        counts = batch.totals or {name: int(n) for name, (_, n) in terms.items()}
+        batches = self._trainer and self.trainer.accumulate_grad_batches * self.trainer.world_size
+        if len(terms) > 1 and not batch.totals and (batches or 1) > 1:
+            raise ValueError(
+                "a loss of several terms has to know how many targets the whole optimizer step "
+                "has, and this data module does not say: see PackedDataModule.target_counts"
+            )
+        first = next(iter(terms))
+        loss = torch.zeros((), device=self.device)
+        for name, (total, _) in terms.items():
+            share = 1.0 if name == first else counts[first] / max(counts[name], 1)
+            loss = loss + self.term_weights[name] * share * total
+        return loss
 
     def configure_gradient_clipping(
         self,
@@ -179,23 +209,31 @@ class Objective(LightningModule):
         Raises:
             DivergedError: the loss or a gradient is not finite, on whatever rank.
         """
-        window = self._window
+        window, self._window = self._window, None
         if window is None:
-            window = torch.zeros(2, dtype=torch.float64, device=self.device)
-        self._window = None
+            window = torch.zeros(len(self.term_weights), 2, dtype=torch.float64, device=self.device)
         gradients = [p.grad for p in self.parameters() if p.grad is not None]
         norm = torch.nn.utils.get_total_norm(gradients)
         broken = torch.isfinite(norm).logical_not().double()
-        total, count, broken_ranks = self.agree(torch.cat([window, broken.view(1)]))
-        scale = self.trainer.accumulate_grad_batches * self.trainer.world_size / max(count, 1e-12)
+        *sums, broken_ranks = self.agree(torch.cat([window.flatten(), broken.view(1)]))
+        means = self._means(sums)
+        scale = self.trainer.accumulate_grad_batches * self.trainer.world_size / max(sums[1], 1e-12)
         norm = norm * scale
-        self._step_log = {"train/loss": total / max(count, 1e-12), "train/grad_norm": norm.item()}
+        loss = sum(self.term_weights[name] * mean for name, mean in means.items())
+        self._step_log = {"train/loss": loss, "train/grad_norm": norm.item()}
+        if len(means) > 1:
+            self._step_log |= {f"train/{name}_loss": mean for name, mean in means.items()}
         self._refuse_divergence(broken_ranks)
         if gradient_clip_algorithm in (None, "norm") and gradient_clip_val:
             scale = scale * min(1.0, gradient_clip_val / (self._step_log["train/grad_norm"] + 1e-6))
         torch._foreach_mul_(gradients, scale)
         if gradient_clip_algorithm == "value":
             self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
+
+    def _means(self, sums: list[float]) -> dict[str, float]:
+        """Each term's loss per target, from (sum, count) of one after the other."""
+        pairs = zip(self.term_weights, sums[::2], sums[1::2], strict=True)
+        return {name: total / max(count, 1e-12) for name, total, count in pairs}
 
     def agree(self, sums: Tensor | None = None) -> list[float]:
         """Add up ``sums`` over the ranks, and settle what they ask for; ``agreed`` holds it.
@@ -233,33 +271,25 @@ class Objective(LightningModule):
 
     def on_train_batch_end(self, outputs: Any, batch: PackedBatch, batch_idx: int) -> None:
         """Log the step that has just been made: global loss, gradient norm before clipping."""
-        if self._step_log:
-            self.log("train/loss", self._step_log["train/loss"], prog_bar=True)
-            self.log("train/grad_norm", self._step_log["train/grad_norm"])
-            self._step_log = {}
+        for name, value in self._step_log.items():
+            self.log(name, value, prog_bar=name == "train/loss")
+        self._step_log = {}
 
     def on_validation_epoch_start(self) -> None:
         """Begin anew, also after an interrupted evaluation."""
-        self._collector = PredictionCollector()
+        self._evaluation = self.evaluation()
 
     def on_test_epoch_start(self) -> None:
         """Begin anew, also after an interrupted evaluation."""
-        self._collector = PredictionCollector()
+        self._evaluation = self.evaluation()
 
     def validation_step(self, batch: PackedBatch, batch_idx: int) -> None:
-        """Collect the predictions of one batch."""
-        self._collect(batch)
+        """Collect what one batch says."""
+        self._evaluation.add(batch)
 
     def test_step(self, batch: PackedBatch, batch_idx: int) -> None:
-        """Collect the predictions of one batch."""
-        self._collect(batch)
-
-    def _collect(self, batch: PackedBatch) -> None:
-        logits = self.logits(batch)
-        if batch.num_examples == 0:
-            return
-        total, count = self.loss(logits, batch)
-        self._collector.add(batch, self.probabilities(logits), total, count)
+        """Collect what one batch says."""
+        self._evaluation.add(batch)
 
     def on_validation_epoch_end(self) -> None:
         """Score the development set."""
@@ -270,12 +300,9 @@ class Objective(LightningModule):
         self._report("test", partial=_limited(self.trainer, self.trainer.limit_test_batches))
 
     def _report(self, split: str, partial: bool) -> None:
-        """Every rank gathers all predictions and computes the same metrics from them."""
+        """Every rank has the same result, and logs it."""
         data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
-        predictions = self._collector.gather(data.num_units(split), partial)
-        result = self.score(predictions, data.examples(split))
-        result["metrics"] = {"loss": predictions.loss, **result["metrics"]}
-        self.results[split] = result
+        result = self.results[split] = self._evaluation.result(data, split, partial)
         for name, value in result["metrics"].items():
             shown = f"{split}/{name}" in (self.monitor, f"{split}/loss")
             # Every rank has this very number: the largest of them is exactly it.

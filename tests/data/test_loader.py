@@ -260,3 +260,48 @@ def test_workers_leave_signals_to_the_run() -> None:
         for name in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1):
             os.kill(worker.pid, name)
     assert len(list(batches)) == len(loader(EXAMPLES)) - 2
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_items_are_prepared_as_a_function_of_batch_and_item(workers: int) -> None:
+    def prepare(item: Item, batch: int, item_id: int) -> Item:
+        return {**item, "labels": 1000 * batch + item_id}
+
+    plan = training_plan(Store.lengths, seed=0, **TOKENS)
+    data = PackedLoader(Store(), plan, pad_token_id=-7, prepare=prepare, num_workers=workers)
+    for number, batch in enumerate(data):
+        assert batch.targets["labels"].tolist() == [1000 * number + i for i in batch.item_ids]
+
+
+@MODES
+@pytest.mark.parametrize(("world_size", "accumulated"), [(1, 1), (1, 3), (2, 1), (2, 3)])
+def test_batches_know_the_targets_of_their_whole_step(
+    mode: dict[str, int], world_size: int, accumulated: int
+) -> None:
+    counts = {"masked": Store.lengths // 3, "sentence": np.ones(40, np.int64)}
+    plan = training_plan(
+        Store.lengths,
+        seed=0,
+        world_size=world_size,
+        accumulate_grad_batches=accumulated,
+        **mode,
+    )
+    ranks = [
+        PackedLoader(
+            Store(),
+            plan,
+            pad_token_id=0,
+            rank=rank,
+            world_size=world_size,
+            target_counts=counts,
+            accumulate_grad_batches=accumulated,
+        )
+        for rank in range(world_size)
+    ]
+    for _ in range(2):  # two epochs
+        batches = list(zip(*ranks, strict=True))
+        for first in range(0, len(batches), accumulated):
+            step = [batch for batch in batches[first : first + accumulated] for batch in batch]
+            items = torch.cat([batch.item_ids for batch in step]).numpy()
+            wanted = {name: int(count[items].sum()) for name, count in counts.items()}
+            assert [batch.totals for batch in step] == [wanted] * len(step)

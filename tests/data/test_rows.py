@@ -122,3 +122,34 @@ def test_length_correlation_is_one_for_sorted_and_zero_without_variation() -> No
     assert length_correlation(one_per_row(np.arange(3, dtype=np.int32)), np.array([2, 2, 2])) == 0.0
     one_row = Rows(np.arange(3, dtype=np.int32), np.array([0, 3]))
     assert length_correlation(one_row, lengths) == 0.0
+
+
+def test_weighted_order_has_whole_parts_exactly_and_the_rest_on_average():
+    """Weights 1, 2, 0.25 and 0: of 40 examples of a quarter, 10 an epoch, each in every fourth."""
+    weights = np.repeat([1.0, 2.0, 0.25, 0.0], 40)
+    seen = np.zeros(160)
+    for epoch in range(400):
+        order = epoch_order(160, 7, epoch, weights)
+        counts = np.bincount(order, minlength=160)
+        assert counts[:40].tolist() == [1] * 40
+        assert counts[40:80].tolist() == [2] * 40
+        assert counts[80:120].sum() == 10
+        assert counts[80:120].max() <= 1
+        assert counts[120:].sum() == 0
+        seen += counts
+    # A quarter of 400 is 100; five standard deviations of a binomial are 43.
+    assert abs(seen[80:120] - 100).max() < 43
+
+
+def test_weighted_order_is_a_function_of_its_arguments():
+    weights = np.linspace(0.1, 1.9, 30)
+    one = epoch_order(30, 1, 2, weights)
+    assert one.tolist() == epoch_order(30, 1, 2, weights).tolist()
+    assert one.tolist() != epoch_order(30, 1, 3, weights).tolist()
+    assert {len(epoch_order(30, 1, e, weights)) for e in range(50)} == {30}
+
+
+@pytest.mark.parametrize("weight", [0.5, 1.0, 1.5])
+def test_one_example_with_a_weight(weight):
+    lengths = {len(epoch_order(1, 0, e, np.array([weight]))) for e in range(20)}
+    assert lengths == {round(weight)}

@@ -1,0 +1,83 @@
+"""Raw text for causal language modelling."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from lit_llm.batch import Item
+from lit_llm.data.causal_items import causal_items, served
+from lit_llm.data.corpus_data_module import CorpusDataModule, by_source
+from lit_llm.data.corpus_source import CorpusSource
+from lit_llm.data.data_module import BatchConfig, Split
+from lit_llm.data.loader import Prepare
+
+
+class CausalCorpus(CorpusDataModule):
+    """Documents cut to items of at most ``max_length`` tokens, packed, each seeing itself alone.
+
+    Args:
+        sources: where the text lies; ``path: toy`` is the built-in corpus.
+        stream: documents end to end in one stream instead, cut wherever ``max_length`` falls, so
+            that tokens see what stands before them in another document (GPT-2's training).
+        eval_stride: tokens newly predicted in each validation item, the others being context;
+            default ``max_length - 1``. Fewer give each token more to see, and take longer.
+        validation_fraction: of the groups (books, files, texts).
+        validation_groups: groups that validate in any case.
+        leave_out: evaluation sets whose texts may not be trained on.
+        max_length: tokens of the longest item, special tokens included.
+        batches: how items are laid out in batches.
+        cache_dir: where tokenised data is kept.
+    """
+
+    def __init__(
+        self,
+        sources: list[CorpusSource],
+        stream: bool = False,
+        eval_stride: int | None = None,
+        validation_fraction: float = 0.01,
+        validation_groups: list[str] | None = None,
+        leave_out: list[CorpusSource] | None = None,
+        max_length: int | None = None,
+        batches: BatchConfig = BatchConfig(),
+        cache_dir: str | None = None,
+    ) -> None:
+        super().__init__(
+            sources,
+            validation_fraction,
+            validation_groups,
+            leave_out,
+            max_length,
+            batches,
+            cache_dir,
+        )
+        self.stream, self.eval_stride = stream, eval_stride
+
+    def items(
+        self, examples: Sequence[dict[str, Any]], backbone: Any, notices: dict[str, int]
+    ) -> Iterator[Item]:
+        """Items of each source's documents, ``source_ids`` beside what ``causal_items`` gives."""
+        assert self.max_length is not None
+        stride = self.eval_stride if examples is self._examples.get("val") else None
+        for source_id, numbers in by_source(examples).items():
+            texts = self.document_texts(examples[i] for i in numbers)
+            found = causal_items(
+                texts, backbone.tokenizer, self.max_length, stream=self.stream, stride=stride
+            )
+            for item in found:
+                notices["tokens to predict"] = (
+                    notices.get("tokens to predict", 0) + len(item["input_ids"]) - item["first"] - 1
+                )
+                yield {**item, "source_ids": source_id}
+
+    def item_options(self) -> dict[str, Any]:
+        """How documents are cut."""
+        return {"stream": self.stream, "eval_stride": self.eval_stride}
+
+    def prepare(self, split: Split) -> Prepare:
+        """Each token's successor is its label."""
+        return _prepared
+
+
+def _prepared(item: Item, batch: int, item_id: int) -> Item:
+    return served(item)

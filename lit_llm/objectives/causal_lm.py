@@ -1,0 +1,98 @@
+"""Causal language modelling: each token is predicted from what stands before it."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+from transformers import AutoModelForCausalLM
+
+from lit_llm.backbone.backbone import Backbone
+from lit_llm.backbone.lm_head import LMHead
+from lit_llm.batch import PackedBatch
+from lit_llm.losses.linear_cross_entropy import linear_cross_entropy
+from lit_llm.metrics.language_model_scores import language_model_scores
+from lit_llm.objectives.evaluation import SummedEvaluation
+from lit_llm.objectives.objective import Objective
+from lit_llm.optim import OptimizerConfig
+from lit_llm.schedules import ScheduleConfig
+
+
+class CausalLM(Objective):
+    """Predicts every token that has a predecessor in its example.
+
+    The cross-entropy is computed in chunks, so that logits of all tokens never stand in memory at
+    once. Validation gives the loss in nats a token, perplexity and bits per byte.
+
+    Args:
+        backbone: the shared transformer; a decoder.
+        optimizer: which optimizer, how fast.
+        schedule: how the learning rate moves.
+
+    Raises:
+        ValueError: the backbone is an encoder, whose tokens see what they should predict.
+
+    Source:
+        Radford et al. 2019 (GPT-2), section 2.
+    """
+
+    headline = ("loss", "perplexity", "bits_per_byte")
+    unit: ClassVar[str] = "continuation"
+    """What ``lit-llm predict`` gives for a text."""
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        optimizer: OptimizerConfig = OptimizerConfig(),
+        schedule: ScheduleConfig = ScheduleConfig(),
+    ) -> None:
+        super().__init__(backbone, optimizer, schedule)
+        if not backbone.causal:
+            raise ValueError(
+                f"backbone.source: {backbone.source!r} is an encoder, whose tokens see what they "
+                "should predict; a causal language model needs a decoder such as gpt2-mini"
+            )
+
+    def build_head(self) -> nn.Module | None:
+        """Transformers' language-modelling head."""
+        return self.backbone.build(AutoModelForCausalLM)
+
+    def logits(self, batch: PackedBatch) -> Tensor:
+        """Scores of the vocabulary at the batch's targets, (M, V); for a few targets."""
+        logits: Tensor = self._head(self._hidden(batch))
+        return logits
+
+    def terms(self, batch: PackedBatch) -> dict[str, tuple[Tensor, Tensor]]:
+        """Cross-entropy summed over tokens, and their number."""
+        head, labels = self._head, self._labels(batch)
+        features = head.features(self._hidden(batch))
+        loss = linear_cross_entropy(features, head.output_weight, labels, head.output_bias)
+        return {"loss": loss}
+
+    def evaluation(self) -> SummedEvaluation:
+        """Sums of losses, tokens and bytes."""
+        return SummedEvaluation(self._sums, _scores)
+
+    @property
+    def _head(self) -> LMHead:
+        assert isinstance(self.head, LMHead)
+        return self.head
+
+    def _hidden(self, batch: PackedBatch) -> Tensor:
+        """Hidden vectors of the tokens before the targets, (M, D)."""
+        hidden: Tensor = self.backbone(batch).flatten(0, 1)
+        positions = batch.targets.get("positions")
+        return hidden[:0] if positions is None else hidden[positions]
+
+    def _labels(self, batch: PackedBatch) -> Tensor:
+        return batch.targets.get("labels", batch.segment_starts.new_zeros(0))
+
+    def _sums(self, batch: PackedBatch) -> dict[str, Tensor]:
+        total, count = self.terms(batch)["loss"]
+        num_bytes = batch.targets.get("num_bytes", torch.zeros(1))
+        return {"nats": total, "tokens": count, "bytes": num_bytes.sum()}
+
+
+def _scores(sums: dict[str, float]) -> dict[str, float]:
+    return language_model_scores(sums["nats"], sums["tokens"], sums["bytes"])

@@ -1,0 +1,206 @@
+"""Raw text for masked language modelling, alone or with pairs of sentence runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from lightning.pytorch.utilities import rank_zero_info
+from numpy.typing import NDArray
+
+from lit_llm.batch import Item
+from lit_llm.data.cache import ArrowTable, build_once, fingerprint, write_table
+from lit_llm.data.corpus_data_module import CorpusDataModule, by_source
+from lit_llm.data.corpus_source import CorpusSource
+from lit_llm.data.data_module import BatchConfig, Split
+from lit_llm.data.loader import Prepare
+from lit_llm.data.masking import Masking, MaskingConfig
+from lit_llm.data.sentence_baseline import SegmentBags
+from lit_llm.data.sentence_pair_count import SentencePairCount
+from lit_llm.data.sentence_pairs import SentenceObjective, SentencePairs
+from lit_llm.data.sentences import document_sentences, splitter_version
+from lit_llm.data.subwords import Subwords
+
+_BULK = 64
+_BASELINE_PAIRS = 20_000
+
+
+class MaskedCorpus(CorpusDataModule):
+    """Runs of sentences that fill ``max_length``, masked anew each time they are served.
+
+    Whether they are single runs or pairs for next-sentence or sentence-order prediction is said
+    once, by the model (``MaskedLM.sentence_objective``). The pairs are made once and are the same
+    for every seed of a run; the masks are a function of (seed, batch, item).
+
+    Args:
+        sources: where the text lies; ``path: toy`` is the built-in corpus.
+        masking: which tokens are scored, and what stands in their place.
+        short_prob: how often a run aims at a random shorter length than ``max_length``.
+        full_sentences: end a run before the sentence that does not fit, so that nothing is cut off;
+            false fills each item and cuts what is too much, as BERT does, and counts it.
+        validation_fraction: of the groups (books, files, texts).
+        validation_groups: groups that validate in any case.
+        leave_out: evaluation sets whose texts may not be trained on.
+        max_length: tokens of the longest item, special tokens included.
+        batches: how items are laid out in batches.
+        cache_dir: where tokenised data is kept.
+    """
+
+    def __init__(
+        self,
+        sources: list[CorpusSource],
+        masking: MaskingConfig = MaskingConfig(),
+        short_prob: float = 0.1,
+        full_sentences: bool = True,
+        validation_fraction: float = 0.01,
+        validation_groups: list[str] | None = None,
+        leave_out: list[CorpusSource] | None = None,
+        max_length: int | None = None,
+        batches: BatchConfig = BatchConfig(),
+        cache_dir: str | None = None,
+    ) -> None:
+        super().__init__(
+            sources,
+            validation_fraction,
+            validation_groups,
+            leave_out,
+            max_length,
+            batches,
+            cache_dir,
+        )
+        self.masking, self.short_prob, self.full_sentences = masking, short_prob, full_sentences
+
+    @property
+    def source_names(self) -> list[str]:
+        """The sources, in the order of ``source_ids``."""
+        return [source.label for source in self.sources]
+
+    def items(
+        self, examples: Sequence[dict[str, Any]], backbone: Any, notices: dict[str, int]
+    ) -> Iterator[Item]:
+        """Runs or pairs of runs, not masked yet, with how many of their tokens may be."""
+        assert self.max_length is not None
+        masking, count = self._masking(), SentencePairCount()
+        numbers = {self.source_names[i]: found for i, found in by_source(examples).items()}
+        names = [self.source_names.index(name) for name in numbers]
+        pairs = SentencePairs(
+            self._tokenised(examples, backbone.tokenizer),
+            numbers,
+            backbone.tokenizer,
+            max_length=self.max_length,
+            objective=self._sentence_objective,
+            short_prob=self.short_prob,
+            full_sentences=self.full_sentences,
+            count=count,
+        )
+        for item in pairs:
+            maskable = masking.num_maskable(item["input_ids"])
+            yield {**item, "source_ids": names[item["source_ids"]], "num_maskable": maskable}
+        notices |= {what: n for what, n in _notices(count).items() if n}
+
+    def item_options(self) -> dict[str, Any]:
+        """How runs are made; the masks are drawn later."""
+        return {
+            "sentence_objective": self._sentence_objective,
+            "short_prob": self.short_prob,
+            "full_sentences": self.full_sentences,
+            "splitter": splitter_version(),
+        }
+
+    def prepare(self, split: Split) -> Prepare:
+        """Mask: in validation always in the same way."""
+        return partial(_masked, self._masking(), split == "train")
+
+    def target_counts(self, split: Split) -> dict[str, NDArray[Any]]:
+        """Masked tokens of each item, and one sentence label."""
+        if self._sentence_objective == "none":
+            return {}
+        maskable = self._items[split].column("num_maskable")
+        masked = self._masking().num_targets_of(maskable)
+        return {"masked": masked, "sentence": np.ones(len(masked), np.int64)}
+
+    def reference_rows(self) -> dict[str, float]:
+        """What a bag of words makes of the validation pairs, of all and of each source."""
+        if self._sentence_objective == "none" or not self.has_split("val"):
+            return {}
+        train, val = self._items["train"], self._items["val"]
+        learnt = range(0, len(train), max(1, len(train) // _BASELINE_PAIRS))
+        bags = SegmentBags(len(self._backbone().tokenizer)).learn(train[i] for i in learnt)
+        right: dict[str, list[bool]] = {"": []}
+        for item in val:
+            hit = bags.predict(item) == item["sentence_labels"]
+            right[""].append(hit)
+            right.setdefault(f"_{self.source_names[item['source_ids']]}", []).append(hit)
+        name = "bag_of_words_sentence_accuracy"
+        return {f"{name}{source}": float(np.mean(hits)) for source, hits in right.items()}
+
+    @property
+    def _sentence_objective(self) -> SentenceObjective:
+        module: Any = self.trainer and self.trainer.lightning_module
+        objective: SentenceObjective = getattr(module, "sentence_objective", "none")
+        return objective
+
+    def _masking(self) -> Masking:
+        return Masking(self.masking, self._backbone().tokenizer, self._seed())
+
+    def _tokenised(self, examples: Sequence[dict[str, Any]], tokenizer: Any) -> TokenisedDocuments:
+        """Every document's sentences as tokens, on disk: a pair may need any of them."""
+        state = self._backbone().tokenizer_state()
+        place = examples.path if isinstance(examples, ArrowTable) else None
+        key = fingerprint([Path(place).parent.name if place else None, state, splitter_version()])
+
+        def build(staging: Path) -> None:
+            rank_zero_info(f"splitting {len(examples):,} documents into sentences")
+            documents = (document_sentences(self.document(example)) for example in examples)
+            write_table(staging / "sentences.arrow", tokenised(documents, tokenizer))
+
+        directory = build_once(self.cache_dir / f"sentences-{key}", build)
+        return TokenisedDocuments(ArrowTable(directory / "sentences.arrow"))
+
+
+class TokenisedDocuments(Sequence[list[NDArray[np.int32]]]):
+    """``documents[i]`` is the i-th document's sentences, each an array of token ids."""
+
+    def __init__(self, table: ArrowTable) -> None:
+        self._table = table
+
+    def __len__(self) -> int:
+        return len(self._table)
+
+    def __getitem__(self, index: Any) -> Any:
+        row = self._table[index]
+        return np.split(row["input_ids"], np.cumsum(row["sentence_lengths"])[:-1])
+
+
+def tokenised(
+    documents: Iterable[Sequence[Sequence[str]]], tokenizer: Any
+) -> Iterator[dict[str, Any]]:
+    """Documents (paragraphs of sentences) as rows of tokens end to end, with their lengths."""
+    subwords = Subwords(tokenizer)
+    iterator = iter(documents)
+    while some := list(islice(iterator, _BULK)):
+        ids = subwords.of_texts(text for document in some for part in document for text in part)
+        for document in some:
+            found = [np.array(next(ids), np.int32) for part in document for _ in part]
+            lengths = [len(sentence) for sentence in found]
+            yield {"input_ids": np.concatenate(found), "sentence_lengths": lengths}
+
+
+def _masked(masking: Masking, anew: bool, item: Item, batch: int, item_id: int) -> Item:
+    kept = {key: value for key, value in item.items() if key != "num_maskable"}
+    return masking(kept, batch if anew else 0, item_id)
+
+
+def _notices(count: SentencePairCount) -> dict[str, int]:
+    """What the user should know of."""
+    return {
+        "tokens of text": count.num_tokens,
+        "of them cut off and in no item": count.num_tokens_lost,
+        "sentences too long for their place, split": count.num_split,
+        "documents without a word": count.num_empty_documents,
+        "pairs with a random or swapped second segment": count.num_negatives,
+    }

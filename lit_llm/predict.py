@@ -1,4 +1,4 @@
-"""``lit-llm predict``: label text with a finished run's best model."""
+"""``lit-llm predict``: label or continue text with a finished run's best model."""
 
 from __future__ import annotations
 
@@ -24,9 +24,10 @@ from lit_llm.run_directory import existing_run
 
 if TYPE_CHECKING:  # torch takes seconds to import, and a mistyped flag should not
     from lit_llm.predict_model import Predictor
+    from lit_llm.predict_text import TextGenerator
 
 DESCRIPTION = """\
-Label text with a finished run's best model.
+Label text with a finished run's best model, or continue it with a causal language model.
 
   lit-llm predict --run DIR --text "Bonn is quiet." --text "..."
   lit-llm predict --run DIR --file reviews.txt --output labelled.jsonl
@@ -37,7 +38,14 @@ words of one sentence, {"words": ["..."]} (or "tokens"); an "id" is passed on. T
 JSON object for each, in order: "entities" with character offsets, or "label" and "probabilities";
 on a terminal, coloured text. For entities, lines that follow each other are one document, if the
 run was trained with a context; an empty line ends a document.
+
+A causal language model adds a "continuation": the most probable one, or a sample.
+
+  lit-llm predict --run DIR --text "Once upon a time" --temperature 0.8 --top_p 0.95
 """
+
+SAMPLING = {"max_new_tokens": int, "temperature": float, "top_k": int, "top_p": float, "seed": int}
+"""Flags of causal language models, by the names and types of ``Sampling``."""
 
 
 def main(words: list[str]) -> int:
@@ -71,6 +79,8 @@ def _parsed(words: list[str]) -> argparse.Namespace:
     add("--json", action="store_true", help="JSONL on a terminal too")
     add("--logits", action="store_true", help="add raw scores, for entities those of every word")
     add("--device", choices=("auto", "cpu", "cuda"), default="auto", help="default: auto")
+    for name, kind in SAMPLING.items():
+        add(f"--{name}", type=kind, metavar="NUMBER", help="of a causal language model's sample")
     add("--allow_import", action="append", default=[], metavar="PACKAGE", help="a package of yours")
     options = parser.parse_args(words)
     if not options.run:
@@ -92,8 +102,8 @@ def _predict(options: argparse.Namespace) -> None:
         write = _writer(options, predictor, stack)
         for chunk in chunks(_requests(options), predictor.uses_documents, _tell):
             write(predictor(chunk, options.logits))
-    count, reading = predictor.count, predictor.reading
-    if count.num_cut or count.num_windowed:
+    count, reading = getattr(predictor, "count", None), getattr(predictor, "reading", None)
+    if count and reading and (count.num_cut or count.num_windowed):
         _tell(f"{count} (max_length {reading.max_length}, truncation {reading.truncation})")
 
 
@@ -108,11 +118,14 @@ def _requests(options: argparse.Namespace) -> Iterator[Request]:
             yield from requests_of_stream(file, options.file, options.input_format)
 
 
-def _load(options: argparse.Namespace, run_dir: Path) -> Predictor:
+def _load(options: argparse.Namespace, run_dir: Path) -> Predictor | TextGenerator:
     import torch
 
     from lit_llm.predict_run import load_predictor
+    from lit_llm.predict_text import Sampling
 
+    given = {name: getattr(options, name) for name in SAMPLING}
+    sampling = Sampling(**{name: value for name, value in given.items() if value is not None})
     device = options.device
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -122,12 +135,14 @@ def _load(options: argparse.Namespace, run_dir: Path) -> Predictor:
     level = logger.level
     logger.setLevel(logging.WARNING)  # what was loaded from where is of interest in training
     try:
-        return load_predictor(run_dir, options.allow_import, device)
+        return load_predictor(run_dir, options.allow_import, device, sampling)
     finally:
         logger.setLevel(level)
 
 
-def _writer(options: argparse.Namespace, predictor: Predictor, stack: ExitStack) -> Any:
+def _writer(
+    options: argparse.Namespace, predictor: Predictor | TextGenerator, stack: ExitStack
+) -> Any:
     from rich.console import Console
 
     from lit_llm.predict_output import JsonLines, Screen, open_output

@@ -88,6 +88,8 @@ class Screen:
         for record in records:
             if "entities" in record:
                 self._show_entities(record)
+            elif "continuation" in record:
+                self._show_continuation(record)
             elif "probabilities" in record or "value" in record:
                 self._show_labels(record)
             else:  # an objective of somebody else's
@@ -110,6 +112,11 @@ class Screen:
             else:
                 line.append(f"[{inside} {entity['type']}]")
         self._print(line.append(_visible(text[at:])))
+
+    def _show_continuation(self, record: Mapping[str, Any]) -> None:
+        text, continuation = (_visible(record[key]) for key in ("text", "continuation"))
+        self._print(Text().append(text, style="dim").append(continuation, style="bold"))
+        self._print(Text())
 
     def _show_labels(self, record: Mapping[str, Any]) -> None:
         text = record["text"]

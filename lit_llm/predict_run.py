@@ -14,17 +14,24 @@ from lit_llm.backbone.backbone import Backbone
 from lit_llm.data.data_module import checked_max_length
 from lit_llm.objectives.objective import Objective
 from lit_llm.predict_model import Predictor, Reading
+from lit_llm.predict_text import Sampling, TextGenerator
 
 _SKIPPED = {"backbone", "optimizer", "schedule"}
 
 
-def load_predictor(run_dir: Path, allow_import: Iterable[str], device: str = "cpu") -> Predictor:
+def load_predictor(
+    run_dir: Path,
+    allow_import: Iterable[str],
+    device: str = "cpu",
+    sampling: Sampling = Sampling(),
+) -> Predictor | TextGenerator:
     """Build a run's best model from ``config.yaml`` and ``best/``.
 
     Args:
         run_dir: has both.
         allow_import: packages, beside our own, whose objective may be imported.
         device: where it is to run.
+        sampling: of a causal language model, whose answer to a text is its continuation.
 
     Raises:
         ValueError: the configuration names no objective we may import, or settings it does not
@@ -39,6 +46,12 @@ def load_predictor(run_dir: Path, allow_import: Iterable[str], device: str = "cp
     model, data = _section(config, "model", file), _section(config, "data", file)
     packages = ("lit_llm", *allow_import)
     objective_class = _objective_class(model.get("class_path"), packages, file)
+    if getattr(objective_class, "unit", None) == "continuation":
+        return TextGenerator(run_dir / "best", sampling, device)
+    if sampling != Sampling():
+        raise ValueError(
+            f"{file}: {objective_class.__name__} samples nothing: leave out --temperature and such"
+        )
     saved = model.get("init_args") or {}
     attention = (saved.get("backbone") or {}).get("attn_implementation")
     backbone = Backbone(str(run_dir / "best"), attn_implementation=attention)

@@ -1,0 +1,138 @@
+"""Requests -> continuations, by transformers' own ``generate``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoModelForCausalLM
+
+from lit_llm.backbone.loading import quiet_transformers
+from lit_llm.backbone.source import check_weights
+from lit_llm.backbone.tokenizer import load_tokenizer
+from lit_llm.data.causal_items import document_ends
+from lit_llm.data.subwords import Subwords
+from lit_llm.predict_input import Request
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How the next token is chosen.
+
+    Attributes:
+        max_new_tokens: of a continuation; it ends earlier where the model ends the document.
+        temperature: logits are divided by it; 0 takes the most probable token (greedy).
+        top_k: only the k most probable tokens may be drawn; None for all.
+        top_p: only the most probable tokens that make up this much probability (nucleus sampling,
+            Holtzman et al. 2020, arXiv:1904.09751); None for all.
+        seed: of the draws; each request has its own stream, whatever stands before it.
+
+    Raises:
+        ValueError: a number that makes no sense; ``top_k``, ``top_p`` without a temperature.
+    """
+
+    max_new_tokens: int = 100
+    temperature: float = 0.0
+    top_k: int | None = None
+    top_p: float | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.max_new_tokens < 1:
+            raise ValueError(f"--max_new_tokens {self.max_new_tokens}: at least 1 was expected")
+        if not 0 <= self.temperature < float("inf"):
+            raise ValueError(f"--temperature {self.temperature}: 0 or more was expected")
+        if self.top_k is not None and self.top_k < 1:
+            raise ValueError(f"--top_k {self.top_k}: at least 1 was expected")
+        if self.top_p is not None and not 0 < self.top_p <= 1:
+            raise ValueError(f"--top_p {self.top_p}: above 0 and at most 1 was expected")
+        if self.temperature == 0 and (self.top_k or self.top_p):
+            raise ValueError(
+                "--top_k and --top_p choose what is drawn from: give --temperature too"
+            )
+
+    def arguments(self) -> dict[str, Any]:
+        """As ``generate`` takes them; a stored generation configuration has no say."""
+        fixed = {"max_new_tokens": self.max_new_tokens, "use_cache": True, "num_beams": 1}
+        if self.temperature == 0:
+            return {**fixed, "do_sample": False, "temperature": None, "top_k": None, "top_p": None}
+        drawn = {
+            "temperature": self.temperature,
+            "top_k": self.top_k or 0,
+            "top_p": self.top_p or 1.0,
+        }
+        return {**fixed, "do_sample": True, **drawn}
+
+
+class TextGenerator:
+    """Continues texts with a causal language model, one at a time, in float32.
+
+    Args:
+        directory: of the model and its tokenizer.
+        sampling: how the next token is chosen.
+        device: where it runs.
+    """
+
+    uses_documents = False
+    label_names: Sequence[str] = ()
+
+    def __init__(self, directory: Path, sampling: Sampling, device: str = "cpu") -> None:
+        check_weights(directory)
+        self.tokenizer = load_tokenizer(directory)
+        with quiet_transformers():
+            self.model: Any = AutoModelForCausalLM.from_pretrained(
+                directory,
+                dtype=torch.float32,
+                use_safetensors=True,
+                trust_remote_code=False,
+                local_files_only=True,
+            )
+        self.model.eval().to(device)
+        self.sampling, self.device = sampling, device
+        self._subwords = Subwords(self.tokenizer)
+        self._start, end = document_ends(self.tokenizer, self._subwords)
+        self._end = end[-1] if end else None
+
+    def __call__(
+        self, requests: Sequence[Request], with_logits: bool = False
+    ) -> list[dict[str, Any]]:
+        """``text`` and ``continuation`` of each request; an empty text starts a document.
+
+        Raises:
+            ValueError: logits are asked for, or a text leaves no room for a new token.
+        """
+        if with_logits:
+            raise ValueError("--logits is for labels; a causal language model gives a continuation")
+        return [
+            {
+                **request.passed_on,
+                "text": request.text,
+                "continuation": self._continued(request.text),
+            }
+            for request in requests
+        ]
+
+    @torch.inference_mode()
+    def _continued(self, text: str) -> str:
+        ids = self._start + next(self._subwords.of_texts([text]))
+        limit = getattr(self.model.config, "max_position_embeddings", None)
+        if limit is not None and len(ids) + self.sampling.max_new_tokens > limit:
+            raise ValueError(
+                f"a text of {len(ids)} tokens and {self.sampling.max_new_tokens} new ones are more "
+                f"than the model's {limit} positions: shorten it, or lower --max_new_tokens"
+            )
+        torch.manual_seed(self.sampling.seed)
+        prompt = torch.tensor([ids], device=self.device)
+        found = self.model.generate(
+            prompt,
+            attention_mask=torch.ones_like(prompt),
+            eos_token_id=self._end,
+            pad_token_id=self.tokenizer.pad_token_id,
+            **self.sampling.arguments(),
+        )[0]
+        whole = self.tokenizer.decode(found, skip_special_tokens=True)
+        given = self.tokenizer.decode(ids, skip_special_tokens=True)
+        return str(whole.removeprefix(given))

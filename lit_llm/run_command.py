@@ -48,6 +48,8 @@ SMOKE = {
     "trainer.limit_train_batches": 2,
     "trainer.limit_val_batches": 2,
     "trainer.limit_test_batches": 2,
+    "trainer.accumulate_grad_batches": 1,
+    "trainer.check_val_every_n_epoch": 1,
     "trainer.val_check_interval": 1.0,
     "wandb.mode": "disabled",
 }

@@ -30,6 +30,11 @@ def small_data(kind, root, monkeypatch):
         for split in ("train", "test"):
             rows = [{"text": f"review {i} of {split}", "label": i // 40} for i in range(80)]
             pq.write_table(pa.Table.from_pylist(rows), root / f"{split}.parquet")
+    elif kind.endswith("Corpus"):
+        sources = ["--data.sources", '[{"path": "toy"}]', "--data.leave_out", "null"]
+        batches = ["--data.batches.tokens_per_batch", "2048", "--data.batches.num_workers", "0"]
+        split = ["--data.validation_groups", "null", "--data.validation_fraction", "0.02"]
+        return [*sources, *batches, *split]
     else:
         return []
     return ["--data.path", str(root)]
@@ -52,7 +57,8 @@ def test_configuration_runs_a_few_steps(config, tmp_path, monkeypatch):
     content = yaml.safe_load(config.read_text())
     words = small_data(content["data"]["class_path"], tmp_path / "data", monkeypatch)
     # What needs a hub or an optional package is replaced by a tiny model from scratch.
-    words += ["--model.backbone.source", "tiny", "--model.backbone.tokenizer", "train:200"]
+    size = "gpt2-tiny" if config.parent.name == "causal_lm" else "tiny"
+    words += ["--model.backbone.source", size, "--model.backbone.tokenizer", "train:200"]
     smoke = ["--config", str(ROOT / "smoke.yaml"), "--trainer.enable_progress_bar", "false"]
     run = tmp_path / "run"
     assert main(["fit", "--config", str(config), *smoke, *words, "--run_dir", str(run)]) == 0

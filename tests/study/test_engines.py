@@ -139,6 +139,8 @@ def test_command_stopped_before_it_started_does_not_start(make_job):
 def test_interrupted_caller_ends_its_command(make_job):
     """As a cluster interrupts it: by an exception in the thread that waits."""
     job = make_job("trap 'echo checkpoint; exit 0' TERM; echo ready; while :; do sleep 0.05; done")
+    # A shell that runs the tests in the background has them ignore it.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
 
     def interrupt():
         wait_for("ready", job)
@@ -146,8 +148,11 @@ def test_interrupted_caller_ends_its_command(make_job):
 
     thread = threading.Thread(target=interrupt)
     thread.start()
-    with pytest.raises(KeyboardInterrupt):
-        Command(job)()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            Command(job)()
+    finally:
+        signal.signal(signal.SIGINT, before)
     thread.join()
     assert output(job) == ["ready", "checkpoint"]
 

@@ -126,13 +126,14 @@ class TextGenerator:
             )
         torch.manual_seed(self.sampling.seed)
         prompt = torch.tensor([ids], device=self.device)
-        found = self.model.generate(
-            prompt,
-            attention_mask=torch.ones_like(prompt),
-            eos_token_id=self._end,
-            pad_token_id=self.tokenizer.pad_token_id,
-            **self.sampling.arguments(),
-        )[0]
+        with quiet_transformers():  # a start token that also fills rows is no oversight
+            found = self.model.generate(
+                prompt,
+                attention_mask=torch.ones_like(prompt),
+                eos_token_id=self._end,
+                pad_token_id=self.tokenizer.pad_token_id,
+                **self.sampling.arguments(),
+            )[0]
         whole = self.tokenizer.decode(found, skip_special_tokens=True)
         given = self.tokenizer.decode(ids, skip_special_tokens=True)
         return str(whole.removeprefix(given))

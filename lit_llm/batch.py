@@ -139,6 +139,10 @@ class PackedBatch:
         """Tokens that are not filler."""
         return int(self.segment_lengths.sum())
 
+    def target(self, name: str) -> Tensor:
+        """A target column; empty, int64, in a batch without examples, which has none."""
+        return self.targets.get(name, self.segment_starts.new_zeros(0))
+
     def to(self, *args: Any, **kwargs: Any) -> PackedBatch:
         """The batch on another device, as ``Tensor.to``."""
         return self._map(lambda tensor: tensor.to(*args, **kwargs))

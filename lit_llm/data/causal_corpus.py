@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from lit_llm.batch import Item
+from lit_llm.data.cache import ArrowTable
 from lit_llm.data.causal_items import causal_items, served
 from lit_llm.data.corpus_data_module import CorpusDataModule, by_source
 from lit_llm.data.corpus_source import CorpusSource
@@ -58,6 +59,7 @@ class CausalCorpus(CorpusDataModule):
     ) -> Iterator[Item]:
         """Items of each source's documents, ``source_ids`` beside what ``causal_items`` gives."""
         assert self.max_length is not None
+        assert isinstance(examples, ArrowTable)
         stride = self.eval_stride if examples is self._examples.get("val") else None
         for source_id, numbers in by_source(examples).items():
             texts = self.document_texts(examples[i] for i in numbers)

@@ -128,8 +128,8 @@ class PackedDataModule(LightningDataModule):
         """What is made of an item each time it is served; None to serve it as it is stored."""
         return None
 
-    def target_counts(self, split: Split) -> dict[str, NDArray[Any]]:
-        """Each item's number of targets by loss term; for a loss of several terms."""
+    def target_counts(self) -> dict[str, NDArray[Any]]:
+        """Each training item's number of targets by loss term; for a loss of several terms."""
         return {}
 
     def item_weights(self) -> NDArray[Any] | None:
@@ -283,7 +283,7 @@ class PackedDataModule(LightningDataModule):
             world_size=self.trainer.world_size,
             num_workers=self.batches.num_workers,
             prepare=self.prepare(split),
-            target_counts=self.target_counts(split),
+            target_counts=self.target_counts() if split == "train" else None,
             accumulate_grad_batches=self.trainer.accumulate_grad_batches,
         )
 

@@ -84,6 +84,7 @@ class MaskedCorpus(CorpusDataModule):
     ) -> Iterator[Item]:
         """Runs or pairs of runs, not masked yet, with how many of their tokens may be."""
         assert self.max_length is not None
+        assert isinstance(examples, ArrowTable)
         masking, count = self._masking(), SentencePairCount()
         numbers = {self.source_names[i]: found for i, found in by_source(examples).items()}
         names = [self.source_names.index(name) for name in numbers]
@@ -115,11 +116,11 @@ class MaskedCorpus(CorpusDataModule):
         """Mask: in validation always in the same way."""
         return partial(_masked, self._masking(), split == "train")
 
-    def target_counts(self, split: Split) -> dict[str, NDArray[Any]]:
-        """Masked tokens of each item, and one sentence label."""
+    def target_counts(self) -> dict[str, NDArray[Any]]:
+        """Masked tokens of each training item, and one sentence label."""
         if self._sentence_objective == "none":
             return {}
-        maskable = self._items[split].column("num_maskable")
+        maskable = self._items["train"].column("num_maskable")
         masked = self._masking().num_targets_of(maskable)
         return {"masked": masked, "sentence": np.ones(len(masked), np.int64)}
 
@@ -147,11 +148,10 @@ class MaskedCorpus(CorpusDataModule):
     def _masking(self) -> Masking:
         return Masking(self.masking, self._backbone().tokenizer, self._seed())
 
-    def _tokenised(self, examples: Sequence[dict[str, Any]], tokenizer: Any) -> TokenisedDocuments:
+    def _tokenised(self, examples: ArrowTable, tokenizer: Any) -> TokenisedDocuments:
         """Every document's sentences as tokens, on disk: a pair may need any of them."""
         state = self._backbone().tokenizer_state()
-        place = examples.path if isinstance(examples, ArrowTable) else None
-        key = fingerprint([Path(place).parent.name if place else None, state, splitter_version()])
+        key = fingerprint([Path(examples.path).parent.name, state, splitter_version()])
 
         def build(staging: Path) -> None:
             rank_zero_info(f"splitting {len(examples):,} documents into sentences")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-import torch
 from torch import Tensor, nn
 from transformers import AutoModelForCausalLM
 
@@ -65,9 +64,10 @@ class CausalLM(Objective):
 
     def terms(self, batch: PackedBatch) -> dict[str, tuple[Tensor, Tensor]]:
         """Cross-entropy summed over tokens, and their number."""
-        head, labels = self._head, self._labels(batch)
-        features = head.features(self._hidden(batch))
-        loss = linear_cross_entropy(features, head.output_weight, labels, head.output_bias)
+        head, features = self._head, self._head.features(self._hidden(batch))
+        loss = linear_cross_entropy(
+            features, head.output_weight, batch.target("labels"), head.output_bias
+        )
         return {"loss": loss}
 
     def evaluation(self) -> SummedEvaluation:
@@ -81,17 +81,12 @@ class CausalLM(Objective):
 
     def _hidden(self, batch: PackedBatch) -> Tensor:
         """Hidden vectors of the tokens before the targets, (M, D)."""
-        hidden: Tensor = self.backbone(batch).flatten(0, 1)
-        positions = batch.targets.get("positions")
-        return hidden[:0] if positions is None else hidden[positions]
-
-    def _labels(self, batch: PackedBatch) -> Tensor:
-        return batch.targets.get("labels", batch.segment_starts.new_zeros(0))
+        hidden_RLD: Tensor = self.backbone(batch)
+        return hidden_RLD.flatten(0, 1)[batch.target("positions")]
 
     def _sums(self, batch: PackedBatch) -> dict[str, Tensor]:
         total, count = self.terms(batch)["loss"]
-        num_bytes = batch.targets.get("num_bytes", torch.zeros(1))
-        return {"nats": total, "tokens": count, "bytes": num_bytes.sum()}
+        return {"nats": total, "tokens": count, "bytes": batch.target("num_bytes").sum()}
 
 
 def _scores(sums: dict[str, float]) -> dict[str, float]:

@@ -83,11 +83,11 @@ class MaskedLM(Objective):
         head, hidden_RLD = self._head, self.backbone(batch)
         features = head.features(self._masked(hidden_RLD, batch))
         masked = linear_cross_entropy(
-            features, head.output_weight, _or_none(batch, "labels"), head.output_bias
+            features, head.output_weight, batch.target("labels"), head.output_bias
         )
         if self.sentence_objective == "none":
             return {"masked": masked}
-        labels = _or_none(batch, "sentence_labels")
+        labels = batch.target("sentence_labels")
         return {
             "masked": masked,
             "sentence": cross_entropy(self._sentence_logits(hidden_RLD, batch), labels),
@@ -105,7 +105,7 @@ class MaskedLM(Objective):
     @staticmethod
     def _masked(hidden_RLD: Tensor, batch: PackedBatch) -> Tensor:
         """Hidden vectors of the masked tokens, (M, D)."""
-        return hidden_RLD.flatten(0, 1)[_or_none(batch, "positions")]
+        return hidden_RLD.flatten(0, 1)[batch.target("positions")]
 
     def _sentence_logits(self, hidden_RLD: Tensor, batch: PackedBatch) -> Tensor:
         """Scores of the examples from their first tokens, (B, 2)."""
@@ -117,7 +117,7 @@ class MaskedLM(Objective):
         head, hidden_RLD = self._head, self.backbone(batch)
         features = head.features(self._masked(hidden_RLD, batch))
         log_likelihood_M, correct_M = linear_log_likelihood(
-            features, head.output_weight, _or_none(batch, "labels"), head.output_bias
+            features, head.output_weight, batch.target("labels"), head.output_bias
         )
         sums = {
             "masked/nats": -log_likelihood_M.sum(),
@@ -126,10 +126,10 @@ class MaskedLM(Objective):
         }
         if self.sentence_objective == "none":
             return sums
-        labels = _or_none(batch, "sentence_labels")
+        labels = batch.target("sentence_labels")
         logits = self._sentence_logits(hidden_RLD, batch)
         right_B = logits.argmax(1) == labels
-        source_B = _or_none(batch, "source_ids")
+        source_B = batch.target("source_ids")
         for i, name in enumerate(self._source_names()):
             sums[f"sentence/count_{name}"] = (source_B == i).sum()
             sums[f"sentence/correct_{name}"] = right_B[source_B == i].sum()
@@ -160,8 +160,3 @@ class MaskedLM(Objective):
                     f"sentence_accuracy_{name}", hits[name], pairs[name]
                 )
         return {"loss": loss, **scores}
-
-
-def _or_none(batch: PackedBatch, name: str) -> Tensor:
-    """A target column; empty in a batch without examples."""
-    return batch.targets.get(name, batch.segment_starts.new_zeros(0))

@@ -178,23 +178,30 @@ class Objective(LightningModule):
         With several terms it is in units of the first one's targets (docs/decisions/0008).
         """
         terms = self.terms(batch)
-        pairs = torch.stack(
-            [torch.stack([s, n.to(s)]).detach().double() for s, n in terms.values()]
-        )
-        self._window = pairs if self._window is None else self._window + pairs
-        counts = batch.totals or {name: int(n) for name, (_, n) in terms.items()}
+        pairs = torch.stack([torch.stack([s.double(), n.double()]) for s, n in terms.values()])
+        self._window = pairs.detach() if self._window is None else self._window + pairs.detach()
+        (first, (loss, _)), *others = terms.items()
+        loss = self.term_weights[first] * loss
+        if others:  # of a single term no count is asked for: a device would have to be waited for
+            counts = self._counts_of_step(batch, terms)
+            for name, (total, _) in others:
+                share = counts[first] / max(counts[name], 1)
+                loss = loss + self.term_weights[name] * share * total
+        return loss
+
+    def _counts_of_step(
+        self, batch: PackedBatch, terms: dict[str, tuple[Tensor, Tensor]]
+    ) -> dict[str, int]:
+        """Targets of each term in the whole optimizer step."""
         batches = self._trainer and self.trainer.accumulate_grad_batches * self.trainer.world_size
-        if len(terms) > 1 and not batch.totals and (batches or 1) > 1:
+        if batch.totals:
+            return batch.totals
+        if (batches or 1) > 1:
             raise ValueError(
                 "a loss of several terms has to know how many targets the whole optimizer step "
                 "has, and this data module does not say: see PackedDataModule.target_counts"
             )
-        first = next(iter(terms))
-        loss = torch.zeros((), device=self.device)
-        for name, (total, _) in terms.items():
-            share = 1.0 if name == first else counts[first] / max(counts[name], 1)
-            loss = loss + self.term_weights[name] * share * total
-        return loss
+        return {name: int(count) for name, (_, count) in terms.items()}
 
     def configure_gradient_clipping(
         self,

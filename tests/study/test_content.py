@@ -8,7 +8,6 @@ import pytest
 
 from lit_llm.backbone.sizes import SIZES
 from lit_llm.study import content
-from lit_llm.backbone.sizes import SIZES
 from lit_llm.study.content import Hashes, file_sha256, must_exist, newest_change, path_in
 
 
@@ -236,9 +235,3 @@ def test_what_is_no_file_is_passed_over(tmp_path):
     (tmp_path / "link").symlink_to(tmp_path / "nowhere")
     assert Hashes().of(tmp_path) == alone
     assert Hashes().of(Path("/dev/null")) is None
-
-
-@pytest.mark.parametrize("size", SIZES)
-def test_named_size_is_no_path(size):
-    """The study's room imports no model code, so it knows the sizes by their form."""
-    assert path_in("model.backbone.source", size) is None

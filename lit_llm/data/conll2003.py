@@ -9,6 +9,7 @@ from typing import Any
 
 from lit_llm.data.columns import read_column_splits
 from lit_llm.data.data_module import BatchConfig, Split
+from lit_llm.data.sample import SampleConfig
 from lit_llm.data.sources import Paths, is_table, source_hash, split_sources
 from lit_llm.data.splits import HubSplit
 from lit_llm.data.table_examples import read_token_table
@@ -33,6 +34,7 @@ class CoNLL2003(TaggedDataModule):
             and every word is scored once.
         batches: how examples are laid out in batches.
         cache_dir: where tokenised data is kept.
+        sample: how many examples of each split are used.
 
     Source:
         Tjong Kim Sang and De Meulder 2003, https://aclanthology.org/W03-0419
@@ -49,8 +51,9 @@ class CoNLL2003(TaggedDataModule):
         max_length: int | None = None,
         batches: BatchConfig = BatchConfig(),
         cache_dir: str | None = None,
+        sample: SampleConfig = SampleConfig(),
     ) -> None:
-        super().__init__(context, max_length, batches, cache_dir)
+        super().__init__(context, max_length, batches, cache_dir, sample)
         self.path = path
         self.tag_column = tag_column
         self.word_column = word_column

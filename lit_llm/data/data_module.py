@@ -18,6 +18,7 @@ from lit_llm.batch import Item
 from lit_llm.data.cache import ArrowTable, build_once, default_cache_dir, fingerprint, write_table
 from lit_llm.data.loader import PackedLoader, Prepare
 from lit_llm.data.packing import EvaluationPlan, training_plan
+from lit_llm.data.sample import SampleConfig, Selection
 from lit_llm.data.tokenizers import train_tokenizer
 
 Split = Literal["train", "val", "test"]
@@ -73,6 +74,7 @@ class PackedDataModule(LightningDataModule):
         batches: how examples are laid out in batches.
         cache_dir: where tokenised data is kept; default ``$LIT_LLM_CACHE``, else
             ``~/.cache/lit_llm``.
+        sample: how many examples of each split are used.
     """
 
     def __init__(
@@ -80,13 +82,15 @@ class PackedDataModule(LightningDataModule):
         max_length: int | None = None,
         batches: BatchConfig = BatchConfig(),
         cache_dir: str | None = None,
+        sample: SampleConfig = SampleConfig(),
     ) -> None:
         super().__init__()
         self.max_length = max_length
         self.batches = batches
+        self.sample = sample
         self.cache_dir = Path(cache_dir) if cache_dir else default_cache_dir()
         self.label_names: list[str] = []
-        self._examples: dict[str, ArrowTable] = {}
+        self._examples: dict[str, Sequence[dict[str, Any]]] = {}
         self._items: dict[str, ArrowTable] = {}
         self.notices: dict[str, dict[str, int]] = {}
         self.fingerprints: dict[str, str] = {}
@@ -153,8 +157,8 @@ class PackedDataModule(LightningDataModule):
             if stage == needed and split not in self._items:
                 raise ValueError(f"{type(self).__name__} has no {split} split")
 
-    def examples(self, split: Split) -> ArrowTable:
-        """The split's examples, in file order."""
+    def examples(self, split: Split) -> Sequence[dict[str, Any]]:
+        """The split's examples that are used, in file order."""
         return self._examples[split]
 
     def has_split(self, split: Split) -> bool:
@@ -178,6 +182,8 @@ class PackedDataModule(LightningDataModule):
             if "train" not in self._examples:
                 raise ValueError(f"{type(self).__name__} has no training split to take labels from")
             self.label_names = self.find_label_names(self._examples["train"])
+        for split in keys:
+            keys[split] = self._draw_sample(split, keys[split])
         if backbone.tokenizer is None:
             self._train_tokenizer(backbone, keys)
         self.max_length = checked_max_length(self.max_length, backbone.max_positions)
@@ -207,6 +213,16 @@ class PackedDataModule(LightningDataModule):
         self._examples[split] = ArrowTable(directory / "examples.arrow")
         self.notices[split] = json.loads((directory / "notices.json").read_text())
         return key
+
+    def _draw_sample(self, split: Split, key: str) -> str:
+        total = len(self._examples[split])
+        drawn = self.sample.draw(split, total, run_seed())
+        if drawn is None:
+            return key
+        positions, seed = drawn
+        self._examples[split] = Selection(self._examples[split], positions)
+        self.notices[split][f"of {total:,} examples, drawn with seed {seed}"] = len(positions)
+        return fingerprint([key, positions])
 
     def _train_tokenizer(self, backbone: Any, keys: dict[Split, str]) -> None:
         spec = backbone.tokenizer_to_train
@@ -288,19 +304,22 @@ class PackedDataModule(LightningDataModule):
         )
 
     def _seed(self) -> int:
-        if self.batches.seed is not None:
-            return self.batches.seed
-        return int(os.environ.get("PL_GLOBAL_SEED", 0))
+        return run_seed() if self.batches.seed is None else self.batches.seed
 
 
 class _Texts:
     """A split's texts, from the disk each time they are gone through."""
 
-    def __init__(self, data: PackedDataModule, examples: ArrowTable) -> None:
+    def __init__(self, data: PackedDataModule, examples: Sequence[dict[str, Any]]) -> None:
         self._data, self._examples = data, examples
 
     def __iter__(self) -> Iterator[str]:
         return self._data.texts(self._examples)
+
+
+def run_seed() -> int:
+    """The run's ``seed_everything``; 0 where there is none."""
+    return int(os.environ.get("PL_GLOBAL_SEED", 0))
 
 
 def checked_max_length(max_length: int | None, positions: int | None) -> int:

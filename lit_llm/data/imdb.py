@@ -10,6 +10,7 @@ from typing import Any
 from lit_llm.data.archives import unpacked
 from lit_llm.data.cache import file_hash, fingerprint
 from lit_llm.data.data_module import BatchConfig, Split
+from lit_llm.data.sample import SampleConfig
 from lit_llm.data.sources import source_hash, split_sources
 from lit_llm.data.splits import HubSplit
 from lit_llm.data.table_examples import read_text_table
@@ -39,6 +40,7 @@ class IMDB(TextDataModule):
         max_length: tokens of the longest item, special tokens included.
         batches: how examples are laid out in batches.
         cache_dir: where tokenised data is kept.
+        sample: how many examples of each split are used.
 
     Source:
         Maas et al. 2011, https://aclanthology.org/P11-1015
@@ -51,8 +53,9 @@ class IMDB(TextDataModule):
         max_length: int | None = None,
         batches: BatchConfig = BatchConfig(),
         cache_dir: str | None = None,
+        sample: SampleConfig = SampleConfig(),
     ) -> None:
-        super().__init__(truncation, max_length, batches, cache_dir)
+        super().__init__(truncation, max_length, batches, cache_dir, sample)
         self.path = path
 
     def read(self, split: Split) -> Iterable[Mapping[str, Any]]:

@@ -7,6 +7,7 @@ from typing import Any
 
 from lit_llm.batch import Item
 from lit_llm.data.data_module import BatchConfig, PackedDataModule
+from lit_llm.data.sample import SampleConfig
 from lit_llm.data.token_items import token_items
 
 
@@ -21,12 +22,23 @@ class TaggedDataModule(PackedDataModule):
             and every word is scored once.
         batches: how examples are laid out in batches.
         cache_dir: where tokenised data is kept.
+        sample: how many examples of each split are used.
     """
 
     def __init__(
-        self, context: str, max_length: int | None, batches: BatchConfig, cache_dir: str | None
+        self,
+        context: str,
+        max_length: int | None,
+        batches: BatchConfig,
+        cache_dir: str | None,
+        sample: SampleConfig = SampleConfig(),
     ) -> None:
-        super().__init__(max_length, batches, cache_dir)
+        super().__init__(max_length, batches, cache_dir, sample)
+        if sample != SampleConfig() and context != "none":
+            raise ValueError(
+                f"data.sample draws single sentences, data.context = {context!r} joins neighbours: "
+                "set data.context to none"
+            )
         self.context = context
 
     def find_label_names(self, examples: Iterable[dict[str, Any]]) -> list[str]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lit_llm.data.data_module import BatchConfig, Split
+from lit_llm.data.sample import SampleConfig
 from lit_llm.data.sources import Paths, source_hash, split_sources
 from lit_llm.data.splits import HubSplit
 from lit_llm.data.table_examples import read_text_table
@@ -31,6 +32,7 @@ class TextClassification(TextDataModule):
         max_length: tokens of the longest item, special tokens included.
         batches: how examples are laid out in batches.
         cache_dir: where tokenised data is kept.
+        sample: how many examples of each split are used.
     """
 
     def __init__(
@@ -44,8 +46,9 @@ class TextClassification(TextDataModule):
         max_length: int | None = None,
         batches: BatchConfig = BatchConfig(),
         cache_dir: str | None = None,
+        sample: SampleConfig = SampleConfig(),
     ) -> None:
-        super().__init__(truncation, max_length, batches, cache_dir)
+        super().__init__(truncation, max_length, batches, cache_dir, sample)
         self.path = path
         self.text_column = text_column
         self.label_column = label_column

@@ -7,6 +7,7 @@ from typing import Any
 
 from lit_llm.batch import Item
 from lit_llm.data.data_module import BatchConfig, PackedDataModule
+from lit_llm.data.sample import SampleConfig
 from lit_llm.data.text_items import Truncation, TruncationCount, text_items
 
 
@@ -22,6 +23,7 @@ class TextDataModule(PackedDataModule):
         max_length: tokens of the longest item, special tokens included.
         batches: how examples are laid out in batches.
         cache_dir: where tokenised data is kept.
+        sample: how many examples of each split are used.
     """
 
     def __init__(
@@ -30,8 +32,9 @@ class TextDataModule(PackedDataModule):
         max_length: int | None,
         batches: BatchConfig,
         cache_dir: str | None,
+        sample: SampleConfig = SampleConfig(),
     ) -> None:
-        super().__init__(max_length, batches, cache_dir)
+        super().__init__(max_length, batches, cache_dir, sample)
         self.truncation: Truncation = truncation
 
     def find_label_names(self, examples: Iterable[dict[str, Any]]) -> list[str]:

@@ -8,6 +8,7 @@ from typing import Any
 from lit_llm.data import toy
 from lit_llm.data.cache import package_hash
 from lit_llm.data.data_module import BatchConfig, Split
+from lit_llm.data.sample import SampleConfig
 from lit_llm.data.tagged_data_module import TaggedDataModule
 from lit_llm.data.toy.baselines import toy_rows
 from lit_llm.data.toy.ner import toy_ner
@@ -25,6 +26,7 @@ class ToyNER(TaggedDataModule):
         max_length: tokens of the longest item.
         batches: how examples are laid out in batches.
         cache_dir: where tokenised data is kept.
+        sample: how many examples of each split are used.
     """
 
     def __init__(
@@ -34,8 +36,9 @@ class ToyNER(TaggedDataModule):
         max_length: int | None = None,
         batches: BatchConfig = BatchConfig(),
         cache_dir: str | None = None,
+        sample: SampleConfig = SampleConfig(),
     ) -> None:
-        super().__init__(context, max_length, batches, cache_dir)
+        super().__init__(context, max_length, batches, cache_dir, sample)
         self.corpus_seed = corpus_seed
 
     def read(self, split: Split) -> Iterable[Mapping[str, Any]]:

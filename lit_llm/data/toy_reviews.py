@@ -8,6 +8,7 @@ from typing import Any
 from lit_llm.data import toy
 from lit_llm.data.cache import package_hash
 from lit_llm.data.data_module import BatchConfig, Split
+from lit_llm.data.sample import SampleConfig
 from lit_llm.data.text_data_module import TextDataModule
 from lit_llm.data.text_items import Truncation
 from lit_llm.data.toy.baselines import toy_rows
@@ -26,6 +27,7 @@ class ToyReviews(TextDataModule):
         max_length: tokens of the longest item.
         batches: how examples are laid out in batches.
         cache_dir: where tokenised data is kept.
+        sample: how many examples of each split are used.
     """
 
     def __init__(
@@ -35,8 +37,9 @@ class ToyReviews(TextDataModule):
         max_length: int | None = None,
         batches: BatchConfig = BatchConfig(),
         cache_dir: str | None = None,
+        sample: SampleConfig = SampleConfig(),
     ) -> None:
-        super().__init__(truncation, max_length, batches, cache_dir)
+        super().__init__(truncation, max_length, batches, cache_dir, sample)
         self.corpus_seed = corpus_seed
 
     def read(self, split: Split) -> Iterable[Mapping[str, Any]]:

@@ -9,11 +9,14 @@ from typing import Any
 
 import torch
 from transformers import (
+    AutoModelForMaskedLM,
     AutoModelForSequenceClassification,
     AutoModelForTokenClassification,
     AutoTokenizer,
+    DataCollatorForLanguageModeling,
     DataCollatorForTokenClassification,
     DataCollatorWithPadding,
+    GPT2LMHeadModel,
     PreTrainedModel,
     Trainer,
     TrainerCallback,
@@ -22,6 +25,7 @@ from transformers import (
 )
 
 from experiments.speed import hugging_face_data as data
+from experiments.speed.decoder import write_decoder
 from experiments.speed.meter import Meter
 from experiments.speed.settings import Settings, model_path
 
@@ -95,10 +99,33 @@ def build_model(settings: Settings, auto_class: Any, names: list[str]) -> PreTra
     return model
 
 
+def build_language_model(settings: Settings) -> PreTrainedModel:
+    """The encoder with a language-modelling head, or a decoder of its shape."""
+    model: PreTrainedModel
+    if settings.task == "clm":
+        with tempfile.TemporaryDirectory() as directory:
+            write_decoder(settings.model, directory)
+            dropout = {"resid_pdrop": settings.dropout, "embd_pdrop": settings.dropout}
+            model = GPT2LMHeadModel.from_pretrained(
+                directory, attn_pdrop=settings.attention_dropout, **dropout
+            )
+    else:
+        model = AutoModelForMaskedLM.from_pretrained(
+            model_path(settings.model),
+            hidden_dropout_prob=settings.dropout,
+            attention_probs_dropout_prob=settings.attention_dropout,
+        )
+    return model
+
+
 def build_task(settings: Settings) -> tuple[PreTrainedModel, Any, Any, Any]:
     """(model, tokenised training set, collator, tokenizer) of the task."""
     set_seed(settings.seed)
     tokenizer = AutoTokenizer.from_pretrained(model_path(settings.model))
+    if settings.task in ("mlm", "clm"):
+        dataset = data.blocks(settings.data_dir, tokenizer, settings.max_length)
+        collator = DataCollatorForLanguageModeling(tokenizer, mlm=settings.task == "mlm")
+        return build_language_model(settings), dataset, collator, tokenizer
     if settings.task == "ner":
         sentences = data.conll2003(settings.data_dir, "train")
         names = data.label_names(sentences)

@@ -1,7 +1,8 @@
-"""CoNLL-2003 and IMDB as transformers' own scripts prepare them, independent of lit_llm."""
+"""Datasets as transformers' own scripts prepare them, independent of lit_llm."""
 
 from __future__ import annotations
 
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -72,3 +73,23 @@ def imdb(data_dir: str, tokenizer: Any, max_length: int) -> Dataset:
         return {**encoded, "labels": rows["label"]}
 
     return dataset.map(encode, batched=True, remove_columns=dataset.column_names)
+
+
+def blocks(data_dir: str, tokenizer: Any, length: int) -> Dataset:
+    """IMDB's unlabelled reviews end to end in blocks, as run_mlm.py and run_clm.py cut them."""
+    path = Path(data_dir, "imdb", "unsupervised.parquet")
+    dataset = load_dataset("parquet", data_files={"train": str(path)}, split="train")
+
+    def encode(rows: dict[str, list[Any]]) -> Any:
+        return tokenizer(rows["text"], return_special_tokens_mask=True)
+
+    def group(rows: dict[str, list[Any]]) -> dict[str, Any]:
+        joined = {key: list(chain.from_iterable(values)) for key, values in rows.items()}
+        total = len(joined["input_ids"]) // length * length
+        return {
+            key: [values[i : i + length] for i in range(0, total, length)]
+            for key, values in joined.items()
+        }
+
+    encoded = dataset.map(encode, batched=True, remove_columns=dataset.column_names)
+    return encoded.map(group, batched=True)

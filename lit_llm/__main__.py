@@ -22,6 +22,7 @@ commands:
   test       score a run's best model on the test set           lit-llm test --run DIR
   run        a study: many stages, variants, seeds   lit-llm run experiments/quickstart --jobs 2
   table      a study's table                         lit-llm table experiments/quickstart
+  plot       what runs logged, as curves             lit-llm plot RUN --metrics val/loss
   predict    label text                       lit-llm predict --run DIR --text "Bonn is quiet."
 
 lit-llm COMMAND --help says more. Every setting of a run can be given as a flag
@@ -32,6 +33,7 @@ TRAINER_COMMANDS = ("fit", "validate", "test")
 OWN_PARSERS = {
     "run": "lit_llm.run_command",
     "table": "lit_llm.table_command",
+    "plot": "lit_llm.plot_command",
     "predict": "lit_llm.predict",
 }
 """Modules whose ``main`` reads the words after the command; imported only then."""

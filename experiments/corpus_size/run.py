@@ -6,14 +6,17 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
+import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pyarrow.parquet as pq
 
 from lit_llm.environment import environment
@@ -46,37 +49,48 @@ def command(objective: str, corpus: Path, backbone: str, run_dir: Path) -> list[
         "data.validation_fraction": 0.002,
         "trainer.max_steps": STEPS,
         "trainer.val_check_interval": STEPS,
+        "trainer.log_every_n_steps": 1,
     }
     words = [sys.executable, "-m", "lit_llm", "fit"]
     words += ["--config", f"configs/{OBJECTIVES[objective]}/books_mini.yaml"]
     return words + [str(word) for key, value in settings.items() for word in (f"--{key}", value)]
 
 
-def measure(words: list[str], cache_dir: Path) -> dict[str, float]:
-    """Run a command; its largest resident size in GB (1e9 bytes), and its seconds.
+def measure(words: list[str], cache_dir: Path, run_dir: Path) -> dict[str, float]:
+    """Run a command.
+
+    Returns:
+        Its largest resident size, mapped files included, and that of its own memory, in GB (1e9
+        bytes); seconds until its first step is logged, and all of them.
 
     Raises:
         RuntimeError: it failed.
     """
     start = time.perf_counter()
-    pid = os.posix_spawn(
-        words[0],
-        words,
-        {**os.environ, "LIT_LLM_CACHE": str(cache_dir), "WANDB_MODE": "disabled"},
-    )
-    _, status, usage = os.wait4(pid, 0)
-    if status:
+    settings = {"LIT_LLM_CACHE": str(cache_dir), "WANDB_MODE": "disabled"}
+    with subprocess.Popen(words, env={**os.environ, **settings}) as process:
+        child = psutil.Process(process.pid)
+        resident = own = first_step = 0.0
+        while process.poll() is None:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                memory = child.memory_info()
+                resident = max(resident, memory.rss)
+                own = max(own, memory.rss - memory.shared)
+            first_step = first_step or (time.perf_counter() - start) * _has_stepped(run_dir)
+            time.sleep(0.02)
+    if process.returncode:
         raise RuntimeError(f"failed: {' '.join(words)}")
     return {
-        "peak_rss_gb": usage.ru_maxrss * 1024 / 1e9,
+        "peak_rss_gb": resident / 1e9,
+        "peak_own_gb": own / 1e9,
+        "first_step_seconds": first_step,
         "seconds": time.perf_counter() - start,
     }
 
 
-def seconds_to_first_step(run_dir: Path, seconds: float) -> float:
-    """What the command took, less its training and its scoring."""
-    timing: dict[str, Any] = json.loads((run_dir / "results.json").read_text())["train"]
-    return seconds - float(timing["seconds"])
+def _has_stepped(run_dir: Path) -> bool:
+    file = run_dir / "metrics.csv"
+    return file.exists() and file.read_text().count("\n") > 1
 
 
 def main() -> None:
@@ -95,13 +109,12 @@ def main() -> None:
                 for cache in ("cold", "warm"):
                     run_dir = directory / f"{objective}_{number}_{cache}"
                     words = command(objective, corpus, args.backbone, run_dir)
-                    row: dict[str, Any] = measure(words, directory / "cache")
-                    row["start_seconds"] = seconds_to_first_step(run_dir, row["seconds"])
+                    row: dict[str, Any] = measure(words, directory / "cache", run_dir)
                     row |= {"objective": objective, "documents": number, "cache": cache}
                     row |= {"backbone": args.backbone, "environment": environment()}
                     with args.results.open("a", encoding="utf-8") as file:
                         file.write(json.dumps(row) + "\n")
-                    print({key: row[key] for key in list(row)[:6]}, flush=True)
+                    print({key: row[key] for key in list(row)[:7]}, flush=True)
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from lit_llm.data.corpus_source import CorpusSource, corpus_files
 from lit_llm.data.data_module import BatchConfig, PackedDataModule, Split
 from lit_llm.data.documents import Document, document_text, read_documents
 from lit_llm.data.known_texts import known_texts, without_texts
+from lit_llm.data.shuffled_words import with_shuffled_words
 from lit_llm.data.sources import source_hash
 from lit_llm.data.toy.documents import toy_documents
 from lit_llm.data.validation_groups import is_validation, refuse_unknown_groups
@@ -80,6 +81,8 @@ class CorpusDataModule(PackedDataModule):
                 groups.add(document["group"])
                 if self._validates(document) == (split == "val"):
                     found += 1
+                    if source.shuffle_words:
+                        document = with_shuffled_words(document)
                     yield stored(document, number)
         refuse_unknown_groups(self.validation_groups, groups)
         if not found:

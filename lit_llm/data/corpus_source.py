@@ -38,6 +38,8 @@ class CorpusSource:
         markup: ``html_breaks``: ``<br />`` ends a line, so two of them a paragraph, as in IMDB.
         tokenised: words and punctuation stand apart, as in the Brown Corpus: they are put together
             again (``detokenise``).
+        shuffle_words: a negative control: each document's words in random order
+            (``with_shuffled_words``).
         hub_split: the split to read of a hub data set.
         hub_config: the hub data set's configuration, if it has several.
 
@@ -54,6 +56,7 @@ class CorpusSource:
     document_marker: str | None = None
     markup: Markup = "none"
     tokenised: bool = False
+    shuffle_words: bool = False
     hub_split: str = "train"
     hub_config: str | None = None
 

@@ -37,6 +37,7 @@ from lit_llm.backbone.sizes import (
 )
 from lit_llm.backbone.source import TOKENIZER_KEY, find_directory, resolve_source
 from lit_llm.backbone.tokenizer import (
+    check_fits,
     check_same_vocabulary,
     load_tokenizer,
     tokenizer_to_train,
@@ -248,11 +249,7 @@ class Backbone(nn.Module):
         else:
             where = find_directory(tokenizer, TOKENIZER_KEY) if tokenizer else None
             self.tokenizer = load_tokenizer(where or self._directory)
-            if len(self.tokenizer) > self.config.vocab_size:
-                raise ValueError(
-                    f"backbone.tokenizer has {len(self.tokenizer)} entries, {source!r} embeds "
-                    f"{self.config.vocab_size}"
-                )
+            check_fits(self.tokenizer, self.config.vocab_size, source)
 
     def _tell(self, report: LoadReport) -> None:
         rank_zero_info(f"backbone: {self.config.model_type}, {report}")

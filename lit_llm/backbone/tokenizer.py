@@ -69,6 +69,20 @@ def tokenizer_to_train(spec: str | None, decoder: bool) -> dict[str, Any] | None
     return {"kind": kind, "vocab_size": int(match[1] or _DEFAULT_VOCAB_SIZE)}
 
 
+def check_fits(tokenizer: PreTrainedTokenizerFast, vocab_size: int, source: str) -> None:
+    """Refuse a tokenizer with an id that the model has no embedding for.
+
+    Raises:
+        ValueError: says how many entries and embeddings there are.
+    """
+    entries = 1 + max(tokenizer.get_vocab().values())  # ids may have gaps
+    if entries > vocab_size:
+        raise ValueError(
+            f"backbone.tokenizer has {entries} entries, {source!r} embeds {vocab_size}: leave it "
+            "unset to take the model's own, or train a model from scratch (a size such as mini)"
+        )
+
+
 def check_same_vocabulary(tokenizer: PreTrainedTokenizerFast, directory: Path) -> None:
     """Refuse weights whose token ids mean something else.
 

@@ -4,6 +4,8 @@ import json
 import shutil
 
 import pytest
+from tokenizers import Tokenizer, models
+from transformers import PreTrainedTokenizerFast
 
 from lit_llm.backbone.backbone import Backbone
 from lit_llm.backbone.tokenizer import load_tokenizer, tokenizer_to_train
@@ -38,3 +40,18 @@ def test_only_train_asks_for_training():
     assert tokenizer_to_train("train:9", decoder=False) == {"kind": "wordpiece", "vocab_size": 9}
     for spec in (None, "training", "train:", "train:x", "./train"):
         assert tokenizer_to_train(spec, decoder=False) is None
+
+
+def with_a_gap(directory):
+    """A vocabulary of three entries whose largest id is 40."""
+    model = models.WordLevel({"[PAD]": 0, "[UNK]": 1, "a": 40}, unk_token="[UNK]")
+    names = {"pad_token": "[PAD]", "unk_token": "[UNK]"}
+    PreTrainedTokenizerFast(tokenizer_object=Tokenizer(model), **names).save_pretrained(directory)
+    return str(directory)
+
+
+def test_ids_with_gaps_count_by_the_largest(source, tmp_path):
+    directory = with_a_gap(tmp_path / "tokenizer")
+    assert Backbone("tiny", tokenizer=directory).config.vocab_size == 41
+    with pytest.raises(ValueError, match=r"has 41 entries.*embeds 32: leave it unset"):
+        Backbone(source("bert"), tokenizer=directory)

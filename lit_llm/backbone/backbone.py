@@ -58,7 +58,8 @@ class Backbone(nn.Module):
             ``pkg://package/path``, a directory inside an installed package; or a size trained from
             scratch: ``tiny``, ``mini``, ``small``, ``medium``, ``base``, ``gpt2-tiny``, ...
         tokenizer: hub id, directory or ``pkg://``; default the source's own. From scratch also
-            ``train`` or ``train:SIZE``: learned from the training split, SIZE entries.
+            ``train``, ``train:SIZE`` or ``train:KIND:SIZE``: learned from the training split, SIZE
+            entries; KIND is ``wordpiece``, ``bpe`` or ``byte_level_bpe``.
         init_from: a run or directory whose backbone weights, and nothing else, are copied in.
         hidden_dropout: overrides the configuration's probability.
         attention_dropout: likewise, on the attention weights.

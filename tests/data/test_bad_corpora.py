@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from types import SimpleNamespace
 
 import pytest
@@ -226,7 +227,8 @@ def test_the_command_says_one_sentence_and_trains_nothing(tmp_path, words, messa
 
 
 @pytest.mark.parametrize("marker", ["---", "# end", "...", "null and void"])
-def test_a_marker_that_yaml_takes_for_nothing_is_kept(tmp_path, marker):
+def test_a_marker_that_yaml_takes_for_nothing_is_kept(tmp_path, marker, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["lit-llm"])
     given = [{"path": "text.txt", "document_marker": marker}]
     _, words = own_options(fit(tmp_path, given)[1:], "fit", {"--run_dir": ""})
     (found,) = _ReadOnly(words, None).config.data.init_args.sources

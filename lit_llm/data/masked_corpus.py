@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -122,7 +122,7 @@ class MaskedCorpus(CorpusDataModule):
             "sentence_objective": self._sentence_objective,
             "short_prob": self.short_prob,
             "full_sentences": self.full_sentences,
-            "splitter": splitter_version(),
+            "splitter": self._splitting(),
         }
 
     def prepare(self, split: Split) -> Prepare:
@@ -167,10 +167,15 @@ class MaskedCorpus(CorpusDataModule):
             )
         return Masking(self.masking, self._backbone().tokenizer, self._seed())
 
+    def _splitting(self) -> str:
+        """What else than the tokenizer decides a sentence's tokens: part of the caches' names."""
+        joined = ", joined by blanks" if Subwords(self._backbone().tokenizer).joiner else ""
+        return splitter_version() + joined
+
     def _tokenised(self, examples: ArrowTable, tokenizer: Any) -> TokenisedDocuments:
         """Every document's sentences as tokens, on disk: a pair may need any of them."""
         state = self._backbone().tokenizer_state()
-        key = fingerprint([Path(examples.path).parent.name, state, splitter_version()])
+        key = fingerprint([Path(examples.path).parent.name, state, self._splitting()])
 
         def build(staging: Path) -> None:
             rank_zero_info(f"splitting {len(examples):,} documents into sentences")
@@ -198,13 +203,20 @@ class TokenisedDocuments(Sequence[list[NDArray[np.int32]]]):
 def tokenised(
     documents: Iterable[Sequence[Sequence[str]]], tokenizer: Any
 ) -> Iterator[dict[str, Any]]:
-    """Documents (paragraphs of sentences) as rows of tokens end to end, with their lengths."""
+    """Documents (paragraphs of sentences) as rows of tokens end to end, with their lengths.
+
+    Each sentence but a document's first has the tokens that it has after a blank, so that they are
+    together those of the sentences in one line.
+    """
     subwords = Subwords(tokenizer)
-    iterator = iter(documents)
+    joiner = subwords.joiner
+    iterator = ([*chain.from_iterable(document)] for document in documents)
     while some := list(islice(iterator, _BULK)):
-        ids = subwords.of_texts(text for document in some for part in document for text in part)
+        ids = subwords.of_texts(
+            joiner * (i > 0) + text for document in some for i, text in enumerate(document)
+        )
         for document in some:
-            found = [np.array(next(ids), np.int32) for part in document for _ in part]
+            found = [np.array(next(ids), np.int32) for _ in document]
             lengths = [len(sentence) for sentence in found]
             yield {"input_ids": np.concatenate(found), "sentence_lengths": lengths}
 

@@ -7,6 +7,7 @@ from transformers import (
     AlbertForPreTraining,
     AutoModelForMaskedLM,
     AutoModelForPreTraining,
+    AutoModelForTokenClassification,
     BertForMaskedLM,
     BertForPreTraining,
 )
@@ -18,9 +19,10 @@ from lit_llm.data.data_module import BatchConfig
 from lit_llm.data.masked_corpus import MaskedCorpus
 from lit_llm.data.masking import MaskingConfig
 from lit_llm.objectives.masked_lm import MaskedLM
+from lit_llm.objectives.token_classification import TokenClassification
 from lit_llm.optim import OptimizerConfig
 from lit_llm.schedules import ScheduleConfig
-from tests.helpers import NO_DROPOUT, Recorder, pack_one_row, quick_trainer, save_tiny
+from tests.helpers import NO_DROPOUT, TAGS, Recorder, pack_one_row, quick_trainer, save_tiny
 
 EMPTY = PackedBatch.pack([], [], 3, pad_token_id=0)
 NO_DROPOUT.setdefault("albert", {**NO_DROPOUT["bert"], "classifier_dropout_prob": 0.0})
@@ -234,6 +236,21 @@ def test_hands_its_backbone_over(tmp_path, capsys):
     again.build([])
     for name, value in model.backbone.state_dict().items():
         assert torch.equal(again.backbone.state_dict()[name], value), name
+
+
+def test_hands_its_backbone_to_a_tagger(tmp_path):
+    first = MaskedLM(
+        Backbone(save_tiny(tmp_path / "first", AutoModelForPreTraining, ["a", "b"])),
+        sentence_objective="sop",
+    )
+    first.build([])
+    first.save(tmp_path / "run" / "best")
+    other = save_tiny(tmp_path / "other", AutoModelForTokenClassification, TAGS, std=0.1)
+    tagger = TokenClassification(Backbone(other, init_from=str(tmp_path / "run")))
+    tagger.build(TAGS)
+    for name, value in first.backbone.state_dict().items():
+        assert torch.equal(tagger.backbone.state_dict()[name], value), name
+    assert tagger.backbone.model.embeddings.word_embeddings.weight.std() > 0.2  # not 0.1
 
 
 @pytest.mark.parametrize(

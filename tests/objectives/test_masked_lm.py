@@ -18,6 +18,7 @@ from lit_llm.data.corpus_source import CorpusSource
 from lit_llm.data.data_module import BatchConfig
 from lit_llm.data.masked_corpus import MaskedCorpus
 from lit_llm.data.masking import MaskingConfig
+from lit_llm.data.word_pieces import continuing_pieces
 from lit_llm.objectives.masked_lm import MaskedLM
 from lit_llm.objectives.token_classification import TokenClassification
 from lit_llm.optim import OptimizerConfig
@@ -125,12 +126,12 @@ def corpus(tmp_path, **settings):
     return MaskedCorpus(sources, cache_dir=str(tmp_path / "cache"), **options)
 
 
-def fit(tmp_path, objective="sop", data=None, **settings):
+def fit(tmp_path, objective="sop", data=None, tokenizer="train:150", **settings):
     recorder = Recorder()
     torch.manual_seed(0)
     # Its own tokenizer is trained on the corpus.
     model = MaskedLM(
-        Backbone("tiny", tokenizer="train:150", hidden_dropout=0.0, attention_dropout=0.0),
+        Backbone("tiny", tokenizer=tokenizer, hidden_dropout=0.0, attention_dropout=0.0),
         OptimizerConfig(lr=2e-3),
         ScheduleConfig("constant", warmup_fraction=0.0),
         sentence_objective=objective,
@@ -200,6 +201,31 @@ def test_rate_one_and_no_replacement_is_the_text_itself(tmp_path):
     masked = batch.input_ids.flatten()[batch.targets["positions"]]
     assert masked.tolist() == batch.targets["labels"].tolist()
     assert len(masked) == int(batch.segment_lengths.sum()) - 3 * batch.num_examples
+
+
+@pytest.mark.parametrize("kind", ["wordpiece", "bpe", "byte_level_bpe"])
+def test_every_kind_of_tokenizer_masks_whole_words(kind, tmp_path):
+    masking = MaskingConfig(unit="whole_word", mask_fraction=1.0, random_fraction=0.0)
+    data = corpus(tmp_path, masking=masking)
+    model, _, _, _ = fit(tmp_path, "nsp", data, f"train:{kind}:400", max_epochs=1)
+    assert model.results["val"]["metrics"]["masked_loss"] > 0
+    tokenizer = model.backbone.tokenizer
+    continues = continuing_pieces(tokenizer)
+    whole = several = 0
+    for batch in data.val_dataloader():
+        at, labels = batch.targets["positions"], batch.targets["labels"]
+        ids = batch.input_ids.flatten()
+        assert (ids[at] == tokenizer.mask_token_id).all()
+        original = ids.clone()
+        original[at] = labels
+        masked = set(at.tolist())
+        for place in masked:
+            if continues[original[place]]:
+                whole += place - 1 in masked
+                several += 1
+    # Only a word that does not fit the count any more is cut, at most one in an item.
+    assert several == 0 or whole > 0.7 * several
+    assert several > 10
 
 
 def test_saved_run_opens_in_transformers_with_equal_loss(tmp_path):

@@ -7,13 +7,15 @@ import json
 import re
 from typing import Any
 
-from jsonargparse import set_parsing_settings
+import yaml
+from jsonargparse import get_loader, set_loader, set_parsing_settings
 
 from lit_llm.cli_errors import check_yaml
 
 ALLOWED_IMPORTS = ("lit_llm", "lightning.pytorch", "torch.optim", "torch.nn", "torchmetrics")
 """Packages whose classes a configuration may name."""
 
+_load_yaml = get_loader("yaml")
 _NESTED = re.compile(r"--(?:model|data)(?:\.init_args)?\.\w+\.[\w.]+")
 
 
@@ -55,6 +57,7 @@ def own_options(
         config_read_mode_urls_enabled=False,
         config_read_mode_fsspec_enabled=False,  # Lightning enables it: any setting could be a URL
     )
+    set_loader("yaml", _load_value, (yaml.YAMLError,))
     nulls, rest = _split_nulls(rest)
     return options, [*(word for path in [*configs, *nulls] for word in ("--config", path)), *rest]
 
@@ -65,6 +68,17 @@ def split_configs(words: list[str]) -> tuple[list[str], list[str]]:
     parser.add_argument("--config", "-c", action="append", default=[])
     options, rest = parser.parse_known_args(words)
     return options.config, rest
+
+
+def _load_value(text: str) -> Any:
+    """A value as jsonargparse reads it, but for what YAML takes for no content at all.
+
+    jsonargparse 4.53 makes null of a string such as ``---`` or ``# end``, in files too: a document
+    marker would be lost without a word.
+    """
+    value = _load_yaml(text)
+    said = text.strip().lower() in ("", "~", "null")
+    return text if value is None and not said and "\n" not in text else value
 
 
 def _split_nulls(words: list[str]) -> tuple[list[str], list[str]]:

@@ -14,9 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from lightning.pytorch import Callback
 
 from lit_llm.backbone.backbone import Backbone
+from lit_llm.batch import PackedBatch
 from lit_llm.data.data_module import BatchConfig
+from lit_llm.objectives.causal_lm import CausalLM
+from lit_llm.objectives.masked_lm import MaskedLM
 from lit_llm.objectives.sequence_classification import SequenceClassification
 from lit_llm.objectives.token_classification import TokenClassification
 from lit_llm.optim import OptimizerConfig
@@ -32,8 +36,10 @@ from tests.helpers import (
     sentences,
     texts,
 )
+from tests.references.language_corpus import language_corpus
 
 LABELS = ["bad", "good"]
+LANGUAGE = ["causal", "none", "sop"]
 # One row of 128 tokens a batch, two long sentences a row: nine examples make five batches.
 ONE_ROW = BatchConfig(eval_tokens_per_batch=128)
 # Read in one to five windows each, which lie on different ranks.
@@ -61,7 +67,54 @@ def results(directory: Path, world_size: int) -> dict[str, Any]:
             logged = {name: value.item() for name, value in trainer.callback_metrics.items()}
             found = model.results["test"]
             evaluations[kind, n] = (found["metrics"], found["records"], logged, found["tables"])
-    return {"training": train(directory, settings), "evaluations": evaluations}
+    language = {task: train_language(directory, task, settings) for task in LANGUAGE}
+    return {
+        "training": train(directory, settings),
+        "evaluations": evaluations,
+        "language": language,
+    }
+
+
+def train_language(directory: Path, task: str, settings: dict[str, Any]) -> dict[str, Any]:
+    """An epoch of a language model, four rows a batch: what is asked of whom, and what it gives."""
+    sgd = OptimizerConfig("sgd", lr=0.1)
+    if task == "causal":
+        model: Any = CausalLM(Backbone(str(directory / "causal")), sgd, CONSTANT)
+    else:
+        backbone = Backbone(str(directory / "masked"))
+        model = MaskedLM(backbone, sgd, CONSTANT, sentence_objective=task)
+    recorder, targets = Recorder(), Targets()
+    trainer = quick_trainer(
+        directory, max_epochs=1, logger=recorder, callbacks=[targets], **settings
+    )
+    trainer.fit(model, language_corpus(directory, task))
+    return {
+        "targets": targets.found,
+        "parameters": parameters_of(model),
+        "losses": recorder.values("train/loss"),
+        "scores": model.results["val"]["metrics"],
+    }
+
+
+class Targets(Callback):
+    """For each batch and item: which of its tokens are scored, and what stands in the item."""
+
+    def __init__(self) -> None:
+        self.found: dict[tuple[int, int], tuple[list[int], list[int]]] = {}
+
+    def on_train_batch_start(
+        self, trainer: Any, pl_module: Any, batch: PackedBatch, batch_idx: int
+    ) -> None:
+        flat, at = batch.input_ids.flatten(), batch.targets["positions"]
+        for item, start, length in zip(
+            batch.item_ids.tolist(),
+            batch.segment_starts.tolist(),
+            batch.segment_lengths.tolist(),
+            strict=True,
+        ):
+            inside = at[(at >= start) & (at < start + length)] - start
+            tokens = flat[start : start + length].tolist()
+            self.found[batch_idx, item] = (inside.tolist(), tokens)
 
 
 def train(directory: Path, settings: dict[str, Any]) -> dict[str, Any]:

@@ -58,7 +58,7 @@ def test_configuration_runs_a_few_steps(config, tmp_path, monkeypatch):
     words = small_data(content["data"]["class_path"], tmp_path / "data", monkeypatch)
     # What needs a hub or an optional package is replaced by a tiny model from scratch.
     size = "gpt2-tiny" if config.parent.name == "causal_lm" else "tiny"
-    words += ["--model.backbone.source", size, "--model.backbone.tokenizer", "train:200"]
+    words += ["--model.backbone.source", size, "--model.backbone.tokenizer", "train:300"]
     smoke = ["--config", str(ROOT / "smoke.yaml"), "--trainer.enable_progress_bar", "false"]
     run = tmp_path / "run"
     assert main(["fit", "--config", str(config), *smoke, *words, "--run_dir", str(run)]) == 0

@@ -8,10 +8,15 @@ from pathlib import Path
 
 import pytest
 import torch
-from transformers import AutoModelForSequenceClassification, AutoModelForTokenClassification
+from transformers import (
+    AutoModelForCausalLM,
+    AutoModelForPreTraining,
+    AutoModelForSequenceClassification,
+    AutoModelForTokenClassification,
+)
 
 from tests.helpers import TAGS, save_tiny
-from tests.ranks_program import LABELS
+from tests.ranks_program import LABELS, LANGUAGE
 
 pytestmark = pytest.mark.ddp
 ROOT = Path(__file__).parents[1]
@@ -40,6 +45,8 @@ def found(tmp_path_factory):
     directory = tmp_path_factory.mktemp("ranks")
     save_tiny(directory / "token", AutoModelForTokenClassification, TAGS)
     save_tiny(directory / "text", AutoModelForSequenceClassification, LABELS)
+    save_tiny(directory / "causal", AutoModelForCausalLM, ["x"], "gpt2")
+    save_tiny(directory / "masked", AutoModelForPreTraining, ["a", "b"])
     run(["tests.ranks_program", str(directory), "1", "2", "3"])
     return {
         (world_size, rank): torch.load(
@@ -59,6 +66,22 @@ def test_parameters_after_two_steps_equal_those_of_one_process(found, who):
     assert alone["steps"] == ours["steps"] == 2
     for part in ("gradients", "parameters"):
         torch.testing.assert_close(ours[part], alone[part], rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("task", LANGUAGE)
+@pytest.mark.parametrize("world_size", [2, 3])
+def test_language_models_are_asked_and_trained_as_by_one_process(found, world_size, task):
+    alone = found[1, 0]["language"][task]
+    ranks = [found[world_size, rank]["language"][task] for rank in range(world_size)]
+    shares = [rank["targets"] for rank in ranks]
+    assert all(shares)
+    together = {key: value for share in shares for key, value in share.items()}
+    assert sum(map(len, shares)) == len(together)  # no item on two ranks
+    assert together == alone["targets"]  # the same items in each batch, masked alike
+    for rank in ranks:
+        torch.testing.assert_close(rank["parameters"], alone["parameters"], rtol=1e-5, atol=1e-5)
+        assert rank["scores"] == pytest.approx(alone["scores"], rel=1e-4)
+    assert ranks[0]["losses"] == pytest.approx(alone["losses"], rel=1e-5)
 
 
 @pytest.mark.parametrize("world_size", [2, 3])

@@ -37,6 +37,7 @@ from lit_llm.backbone.sizes import (
 )
 from lit_llm.backbone.source import TOKENIZER_KEY, find_directory, resolve_source
 from lit_llm.backbone.tokenizer import (
+    check_fits,
     check_same_vocabulary,
     load_tokenizer,
     tokenizer_to_train,
@@ -57,7 +58,8 @@ class Backbone(nn.Module):
             ``pkg://package/path``, a directory inside an installed package; or a size trained from
             scratch: ``tiny``, ``mini``, ``small``, ``medium``, ``base``, ``gpt2-tiny``, ...
         tokenizer: hub id, directory or ``pkg://``; default the source's own. From scratch also
-            ``train`` or ``train:SIZE``: learned from the training split, SIZE entries.
+            ``train``, ``train:SIZE`` or ``train:KIND:SIZE``: learned from the training split, SIZE
+            entries; KIND is ``wordpiece``, ``bpe`` or ``byte_level_bpe``.
         init_from: a run or directory whose backbone weights, and nothing else, are copied in.
         hidden_dropout: overrides the configuration's probability.
         attention_dropout: likewise, on the attention weights.
@@ -248,11 +250,7 @@ class Backbone(nn.Module):
         else:
             where = find_directory(tokenizer, TOKENIZER_KEY) if tokenizer else None
             self.tokenizer = load_tokenizer(where or self._directory)
-            if len(self.tokenizer) > self.config.vocab_size:
-                raise ValueError(
-                    f"backbone.tokenizer has {len(self.tokenizer)} entries, {source!r} embeds "
-                    f"{self.config.vocab_size}"
-                )
+            check_fits(self.tokenizer, self.config.vocab_size, source)
 
     def _tell(self, report: LoadReport) -> None:
         rank_zero_info(f"backbone: {self.config.model_type}, {report}")

@@ -43,6 +43,11 @@ def max_positions(config: PreTrainedConfig) -> int | None:
     return limit - _position_offset(config)
 
 
+def tells_segments_apart(config: PreTrainedConfig) -> bool:
+    """Whether the model has a token type for a second segment."""
+    return getattr(config, "type_vocab_size", 0) > 1
+
+
 def _takes_token_types(config: PreTrainedConfig) -> bool:
     """Whether token types have an embedding of their own (GPT-2 would add word embeddings)."""
     return bool(getattr(config, "type_vocab_size", 0))
@@ -92,10 +97,11 @@ def single_inputs(batch: PackedBatch, config: PreTrainedConfig) -> dict[str, Any
 
 
 def _plain_inputs(batch: PackedBatch, config: PreTrainedConfig) -> dict[str, Any]:
-    """Token ids, and token types where the model has them."""
+    """Token ids, and token types where the model has them; all 0 where it has only that one."""
     inputs: dict[str, Any] = {"input_ids": batch.input_ids}
     if _takes_token_types(config):
-        inputs["token_type_ids"] = batch.token_type_ids
+        types = batch.token_type_ids
+        inputs["token_type_ids"] = types if tells_segments_apart(config) else types * 0
     return inputs
 
 

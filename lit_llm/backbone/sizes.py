@@ -38,7 +38,7 @@ def config_of_size(size: str) -> PreTrainedConfig:
 
 def take_vocabulary(config: PreTrainedConfig, tokenizer: PreTrainedTokenizerFast) -> None:
     """Give a from-scratch configuration the tokenizer's vocabulary size and special tokens."""
-    config.vocab_size = len(tokenizer)
+    config.vocab_size = 1 + max(tokenizer.get_vocab().values())  # ids may have gaps
     for name in ("pad_token_id", "bos_token_id", "eos_token_id"):
         setattr(config, name, getattr(tokenizer, name))
 

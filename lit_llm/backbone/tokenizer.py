@@ -11,7 +11,9 @@ from transformers import AutoTokenizer, PreTrainedTokenizerFast
 from lit_llm.backbone.loading import quiet_transformers
 from lit_llm.backbone.source import has_tokenizer
 
-_TRAIN = re.compile(r"train(?::([0-9]+))?")
+_TRAIN = re.compile(r"train(?::(?P<kind>[a-z_]+))?(?::(?P<size>[0-9]+))?")
+KINDS = ("wordpiece", "bpe", "byte_level_bpe")
+"""What data can train; the backbone, below it, imports nothing of it."""
 _DEFAULT_VOCAB_SIZE = 8000
 
 
@@ -56,17 +58,42 @@ def with_padding(tokenizer: Any) -> PreTrainedTokenizerFast:
 
 
 def tokenizer_to_train(spec: str | None, decoder: bool) -> dict[str, Any] | None:
-    """What ``tokenizer: train`` or ``train:SIZE`` asks for, None for anything else.
+    """What ``train``, ``train:SIZE`` or ``train:KIND:SIZE`` asks for, None for anything else.
 
     Returns:
-        ``{"kind": "wordpiece" or "byte_level_bpe", "vocab_size": SIZE}``: BERT's kind for an
-        encoder, GPT-2's for a decoder; 8,000 entries unless told.
+        The arguments of ``train_tokenizer``. Unless told, BERT's kind for an encoder and GPT-2's
+        for a decoder, 8,000 entries; the special tokens are BERT's or GPT-2's likewise.
+
+    Raises:
+        ValueError: it begins with ``train:`` and goes on otherwise.
     """
-    match = _TRAIN.fullmatch(spec or "")
-    if match is None:
+    if spec != "train" and not (spec or "").startswith("train:"):
         return None
-    kind = "byte_level_bpe" if decoder else "wordpiece"
-    return {"kind": kind, "vocab_size": int(match[1] or _DEFAULT_VOCAB_SIZE)}
+    match = _TRAIN.fullmatch(spec or "")
+    if match is None or (match["kind"] and match["kind"] not in KINDS):
+        raise ValueError(
+            f"backbone.tokenizer = {spec!r}: to train one say train:SIZE or train:KIND:SIZE, such "
+            f"as train:bpe:8000; KIND is {', '.join(KINDS)}"
+        )
+    return {
+        "kind": match["kind"] or ("byte_level_bpe" if decoder else "wordpiece"),
+        "vocab_size": int(match["size"] or _DEFAULT_VOCAB_SIZE),
+        "special_tokens": "gpt2" if decoder else "bert",
+    }
+
+
+def check_fits(tokenizer: PreTrainedTokenizerFast, vocab_size: int, source: str) -> None:
+    """Refuse a tokenizer with an id that the model has no embedding for.
+
+    Raises:
+        ValueError: says how many entries and embeddings there are.
+    """
+    entries = 1 + max(tokenizer.get_vocab().values())  # ids may have gaps
+    if entries > vocab_size:
+        raise ValueError(
+            f"backbone.tokenizer has {entries} entries, {source!r} embeds {vocab_size}: leave it "
+            "unset to take the model's own, or train a model from scratch (a size such as mini)"
+        )
 
 
 def check_same_vocabulary(tokenizer: PreTrainedTokenizerFast, directory: Path) -> None:

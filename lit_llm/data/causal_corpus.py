@@ -57,7 +57,16 @@ class CausalCorpus(CorpusDataModule):
     def items(
         self, examples: Sequence[dict[str, Any]], backbone: Any, notices: dict[str, int]
     ) -> Iterator[Item]:
-        """Items of each source's documents, ``source_ids`` beside what ``causal_items`` gives."""
+        """Items of each source's documents, ``source_ids`` beside what ``causal_items`` gives.
+
+        Raises:
+            ValueError: the model is an encoder; as ``causal_items``.
+        """
+        if not backbone.causal:
+            raise ValueError(
+                f"data: CausalCorpus is for decoders, and backbone.source = {backbone.source!r} is "
+                "an encoder: take lit_llm.data.masked_corpus.MaskedCorpus"
+            )
         assert self.max_length is not None
         assert isinstance(examples, ArrowTable)
         stride = self.eval_stride if examples is self._examples.get("val") else None

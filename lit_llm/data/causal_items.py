@@ -49,7 +49,9 @@ def causal_items(
         raise ValueError(f"max_length = {max_length}: a token and its successor need at least 2")
     stride = max_length - 1 if stride is None else stride
     if not 1 <= stride < max_length:
-        raise ValueError(f"stride = {stride}: give 1 to max_length - 1 = {max_length - 1}")
+        raise ValueError(
+            f"eval_stride = {stride}: give 1 to max_length - 1 = {max_length - 1}, or null"
+        )
     return _items(_documents(texts, tokenizer), max_length, stream, stride)
 
 
@@ -127,5 +129,8 @@ def document_ends(tokenizer: Any, subwords: Subwords) -> tuple[list[int], list[i
     start = subwords.prefix or ([] if first is None else [first])
     end = subwords.suffix or ([] if last is None else [last])
     if not start:
-        raise ValueError("the tokenizer has neither a start nor an end token: give it an eos_token")
+        raise ValueError(
+            "backbone.tokenizer has neither a start nor an end token, so a text's first word could "
+            "not be predicted: give it an eos_token, or train one (train:SIZE)"
+        )
     return start, end

@@ -74,23 +74,27 @@ class CorpusDataModule(PackedDataModule):
         """
         notices = self.notices.setdefault(split, {})
         groups: set[str] = set()
-        found = 0
-        for number, source in enumerate(self.sources):
-            documents = without_texts(self._documents(source, notices), self._known, notices)
+        found, of_split = 0, 0
+
+        def own(documents: Iterable[Document]) -> Iterator[Document]:
+            nonlocal of_split
             for document in documents:
                 groups.add(document["group"])
                 if self._validates(document) == (split == "val"):
-                    found += 1
-                    if source.shuffle_words:
-                        document = with_shuffled_words(document)
-                    yield stored(document, number)
+                    of_split += 1
+                    yield document
+
+        for number, source in enumerate(self.sources):
+            # An empty document is of no split: training counts them all.
+            documents = own(self._documents(source, notices if split == "train" else {}))
+            for document in without_texts(documents, self._known, notices):
+                found += 1
+                if source.shuffle_words:
+                    document = with_shuffled_words(document)
+                yield stored(document, number)
         refuse_unknown_groups(self.validation_groups, groups)
         if not found:
-            raise ValueError(
-                f"no document is left for {'validation' if split == 'val' else 'training'}: of "
-                f"{len(groups):,} groups, data.validation_fraction = {self.validation_fraction} "
-                "takes none or all; change it, or name data.validation_groups"
-            )
+            raise _nothing_left(split, of_split, len(groups), self.validation_fraction)
 
     def source(self, split: Split) -> Any:
         """Content hashes of all files, and how they are read and split."""
@@ -163,6 +167,27 @@ class CorpusDataModule(PackedDataModule):
             return package_hash(toy)
         files = corpus_files(source, self.cache_dir)
         return [[name, source_hash(file)] for name, file in files.items()]
+
+
+def _nothing_left(split: Split, of_split: int, num_groups: int, fraction: float) -> ValueError:
+    """What to say when no document of a split is left."""
+    purpose = "validation" if split == "val" else "training"
+    if of_split:
+        return ValueError(
+            f"no document is left for {purpose}: data.leave_out holds the text of all {of_split:,}"
+            " of them; give other text, or leave that evaluation set out of data.leave_out"
+        )
+    if num_groups == 1:
+        return ValueError(
+            f"no document is left for {purpose}: the text is a single group (document, file, or "
+            "value of group_column), which is never split; give its parts by document_marker or "
+            "group_column, or set data.validation_fraction to 0 to train without validation"
+        )
+    return ValueError(
+        f"no document is left for {purpose}: of {num_groups:,} groups, "
+        f"data.validation_fraction = {fraction} takes {'none' if split == 'val' else 'all'}; "
+        "change it, or name data.validation_groups"
+    )
 
 
 def stored(document: Document, source_id: int) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from lit_llm.batch import Item
 from lit_llm.data.cache import ArrowTable, build_once, default_cache_dir, fingerprint, write_table
 from lit_llm.data.loader import PackedLoader, Prepare
-from lit_llm.data.packing import EvaluationPlan, training_plan
+from lit_llm.data.packing import EvaluationPlan, TokensPerBatch, training_plan
 from lit_llm.data.sample import SampleConfig, Selection
 from lit_llm.data.tokenizers import train_tokenizer
 
@@ -53,7 +53,12 @@ class BatchConfig:
                 "batches.examples_per_batch and batches.tokens_per_batch exclude each other: "
                 "set one of them to null"
             )
-        for key in ("examples_per_batch", "tokens_per_batch", "row_length"):
+        for key in (
+            "examples_per_batch",
+            "tokens_per_batch",
+            "row_length",
+            "eval_tokens_per_batch",
+        ):
             value = getattr(self, key)
             if value is not None and value < 1:
                 raise ValueError(f"batches.{key} must be at least 1, not {value}")
@@ -269,6 +274,13 @@ class PackedDataModule(LightningDataModule):
             accumulate_grad_batches=trainer.accumulate_grad_batches,
             weights=self.item_weights(),
         )
+        if isinstance(plan, TokensPerBatch):
+            rows = len(plan.data_epoch(0))
+            if rows < plan.rows_per_batch:
+                rank_zero_info(
+                    f"train: {rows:,} rows hold all the data, and a batch takes "
+                    f"{plan.rows_per_batch:,}: each batch sees the data more than once"
+                )
         return self._loader("train", plan)
 
     def val_dataloader(self) -> PackedLoader | list[Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from lit_llm.data.sentence_pair_count import SentencePairCount
 from lit_llm.data.sentence_pairs import SentenceObjective, SentencePairs
 from lit_llm.data.sentences import document_sentences, splitter_version
 from lit_llm.data.subwords import Subwords
+from lit_llm.data.word_pieces import vocabulary_size
 
 _BULK = 64
 _BASELINE_PAIRS = 20_000
@@ -82,7 +83,17 @@ class MaskedCorpus(CorpusDataModule):
     def items(
         self, examples: Sequence[dict[str, Any]], backbone: Any, notices: dict[str, int]
     ) -> Iterator[Item]:
-        """Runs or pairs of runs, not masked yet, with how many of their tokens may be."""
+        """Runs or pairs of runs, not masked yet, with how many of their tokens may be.
+
+        Raises:
+            ValueError: the model is a decoder; no item can be made, or for NSP no pair whose
+                second segment is the true one; as ``Masking`` and ``SentencePairs``.
+        """
+        if backbone.causal:
+            raise ValueError(
+                f"data: MaskedCorpus is for encoders, and backbone.source = {backbone.source!r} is "
+                "a decoder: take lit_llm.data.causal_corpus.CausalCorpus"
+            )
         assert self.max_length is not None
         assert isinstance(examples, ArrowTable)
         masking, count = self._masking(), SentencePairCount()
@@ -101,6 +112,8 @@ class MaskedCorpus(CorpusDataModule):
         for item in pairs:
             maskable = masking.num_maskable(item["input_ids"])
             yield {**item, "source_ids": names[item["source_ids"]], "num_maskable": maskable}
+        of_training = examples is self._examples.get("train")
+        count.check(self._sentence_objective if of_training else "none")
         notices |= {what: n for what, n in _notices(count).items() if n}
 
     def item_options(self) -> dict[str, Any]:
@@ -109,7 +122,7 @@ class MaskedCorpus(CorpusDataModule):
             "sentence_objective": self._sentence_objective,
             "short_prob": self.short_prob,
             "full_sentences": self.full_sentences,
-            "splitter": splitter_version(),
+            "splitter": self._splitting(),
         }
 
     def prepare(self, split: Split) -> Prepare:
@@ -130,7 +143,8 @@ class MaskedCorpus(CorpusDataModule):
             return {}
         train, val = self._items["train"], self._items["val"]
         learnt = range(0, len(train), max(1, len(train) // _BASELINE_PAIRS))
-        bags = SegmentBags(len(self._backbone().tokenizer)).learn(train[i] for i in learnt)
+        bags = SegmentBags(vocabulary_size(self._backbone().tokenizer))
+        bags.learn(train[i] for i in learnt)
         right: dict[str, list[bool]] = {"": []}
         for item in val:
             hit = bags.predict(item) == item["sentence_labels"]
@@ -146,12 +160,22 @@ class MaskedCorpus(CorpusDataModule):
         return objective
 
     def _masking(self) -> Masking:
+        if not self.masking.rate and self._sentence_objective == "none":
+            raise ValueError(
+                "data.masking.rate = 0 and no sentence objective leave nothing to learn: give a "
+                "rate such as 0.15"
+            )
         return Masking(self.masking, self._backbone().tokenizer, self._seed())
+
+    def _splitting(self) -> str:
+        """What else than the tokenizer decides a sentence's tokens: part of the caches' names."""
+        joined = ", joined by blanks" if Subwords(self._backbone().tokenizer).joiner else ""
+        return splitter_version() + joined
 
     def _tokenised(self, examples: ArrowTable, tokenizer: Any) -> TokenisedDocuments:
         """Every document's sentences as tokens, on disk: a pair may need any of them."""
         state = self._backbone().tokenizer_state()
-        key = fingerprint([Path(examples.path).parent.name, state, splitter_version()])
+        key = fingerprint([Path(examples.path).parent.name, state, self._splitting()])
 
         def build(staging: Path) -> None:
             rank_zero_info(f"splitting {len(examples):,} documents into sentences")
@@ -179,13 +203,20 @@ class TokenisedDocuments(Sequence[list[NDArray[np.int32]]]):
 def tokenised(
     documents: Iterable[Sequence[Sequence[str]]], tokenizer: Any
 ) -> Iterator[dict[str, Any]]:
-    """Documents (paragraphs of sentences) as rows of tokens end to end, with their lengths."""
+    """Documents (paragraphs of sentences) as rows of tokens end to end, with their lengths.
+
+    Each sentence but a document's first has the tokens that it has after a blank, so that they are
+    together those of the sentences in one line.
+    """
     subwords = Subwords(tokenizer)
-    iterator = iter(documents)
+    joiner = subwords.joiner
+    iterator = ([*chain.from_iterable(document)] for document in documents)
     while some := list(islice(iterator, _BULK)):
-        ids = subwords.of_texts(text for document in some for part in document for text in part)
+        ids = subwords.of_texts(
+            joiner * (i > 0) + text for document in some for i, text in enumerate(document)
+        )
         for document in some:
-            found = [np.array(next(ids), np.int32) for part in document for _ in part]
+            found = [np.array(next(ids), np.int32) for _ in document]
             lengths = [len(sentence) for sentence in found]
             yield {"input_ids": np.concatenate(found), "sentence_lengths": lengths}
 
@@ -202,5 +233,8 @@ def _notices(count: SentencePairCount) -> dict[str, int]:
         "of them cut off and in no item": count.num_tokens_lost,
         "sentences too long for their place, split": count.num_split,
         "documents without a word": count.num_empty_documents,
+        "sentences alone at a document's end, halved or with a random second segment": (
+            count.num_alone
+        ),
         "pairs with a random or swapped second segment": count.num_negatives,
     }

@@ -88,8 +88,8 @@ class Masking:
         self._special = special_tokens(tokenizer)
         if tokenizer.mask_token_id is None:
             raise ValueError(
-                "the tokenizer has no mask token, so nothing can be masked: use an encoder's "
-                "tokenizer, or train one of kind wordpiece"
+                "backbone.tokenizer has no mask token, so nothing can be masked: use an encoder's "
+                "tokenizer, or train one for an encoder (train:SIZE)"
             )
         self.config, self.seed = config, seed
         self._mask_id = tokenizer.mask_token_id
@@ -100,7 +100,10 @@ class Masking:
             replaceable[tokenizer.unk_token_id] = False
         self._replacements = np.flatnonzero(replaceable)
         if not len(self._replacements):
-            raise ValueError("the tokenizer's vocabulary holds nothing but special tokens")
+            raise ValueError(
+                "the tokenizer's vocabulary holds nothing but special tokens: train it on text "
+                "with words, or give another as backbone.tokenizer"
+            )
         self._continues = None if config.unit == "token" else continuing_pieces(tokenizer)
 
     def __call__(self, item: Mapping[str, Any], *key: int) -> dict[str, Any]:

@@ -41,8 +41,9 @@ class PairTemplate:
         a, b = np.flatnonzero(sides == 0), np.flatnonzero(sides == 1)
         if not len(a) or not len(b) or b[0] - a[-1] < 2:
             raise ValueError(
-                "the tokenizer's template puts no separator between two texts: sentence pairs need "
-                "a tokenizer with one, such as BERT's [CLS] A [SEP] B [SEP]"
+                "the template of backbone.tokenizer puts no separator between two texts: sentence "
+                "pairs need one, such as BERT's [CLS] A [SEP] B [SEP]; use another tokenizer, "
+                "train one (train:SIZE), or set model.sentence_objective to none"
             )
         ids, types = np.array(encoding.ids), np.array(encoding.type_ids)
         outside = (slice(0, a[0]), slice(a[-1] + 1, b[0]), slice(b[-1] + 1, None))

@@ -17,6 +17,8 @@ class SentencePairCount:
         num_sentences: sentences with tokens.
         num_split: of these, split because they were too long.
         num_halved: of the pieces, those that became A and B by themselves (SOP, document's end).
+        num_alone: of the items, those of a document's last sentence with no other beside it, which
+            is halved (SOP) or gets a random B (NSP).
         num_tokens: tokens of all sentences.
         num_tokens_lost: of these, tokens that are in no item (as the document's own; what a random
             B repeats or leaves out of another document is not counted).
@@ -29,8 +31,28 @@ class SentencePairCount:
     num_sentences: int = 0
     num_split: int = 0
     num_halved: int = 0
+    num_alone: int = 0
     num_tokens: int = 0
     num_tokens_lost: int = 0
+
+    def check(self, objective: str) -> None:
+        """Refuse training data that cannot be learnt from.
+
+        Raises:
+            ValueError: no item at all; for NSP, no document with a second sentence.
+        """
+        if not self.num_items:
+            raise ValueError(
+                f"none of the {self.num_documents:,} documents gives an item: they hold "
+                f"{self.num_tokens:,} tokens, and a sentence pair needs two; give text with words "
+                "that backbone.tokenizer knows"
+            )
+        if objective == "nsp" and self.num_alone == self.num_items:
+            raise ValueError(
+                f"every one of the {self.num_documents:,} documents is a single sentence, so every "
+                "second segment would be a random one: next-sentence prediction needs longer "
+                "documents; set model.sentence_objective to none or sop"
+            )
 
     def __str__(self) -> str:
         """One line to print."""

@@ -135,6 +135,7 @@ class SentencePairs:
             self.count.num_tokens_lost += _size(own) - kept
             if kept:
                 self.count.num_items += 1
+                self.count.num_alone += len(run) == 1 and not self._single
                 self.count.num_negatives += label
                 yield {**self._item(ids_a, ids_b, label), "source_ids": self._source_ids[source]}
 
@@ -210,7 +211,8 @@ def _joined(run: Run) -> Sentence:
 
 def _no_other_document(source: str) -> ValueError:
     return ValueError(
-        f"source {source!r} has a single document with text, and next-sentence prediction takes "
-        "its random sentences from another document of the same source: split it into documents "
-        "(chapters, articles), leave it out, or choose the objective sop or none"
+        f"source {source!r} has a single document with text in this split, and next-sentence "
+        "prediction takes its random sentences from another document of the same source and split: "
+        "split it into documents (chapters, articles; document_marker), leave it out, change "
+        "data.validation_fraction, or set model.sentence_objective to sop or none"
     )

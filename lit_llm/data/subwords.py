@@ -48,6 +48,21 @@ class Subwords:
             )
         return capacity
 
+    @property
+    def joiner(self) -> str:
+        """What must stand before a text for its sub-words to be those it has after other text.
+
+        A blank where a word's first piece holds the blank before it (byte-level BPE), else nothing.
+        """
+        for probe in "aA1":
+            alone, spaced, running = (
+                self._backend.encode(text, add_special_tokens=False).ids
+                for text in (probe, f" {probe}", f"{probe} {probe}")
+            )
+            if running == alone + spaced != alone + alone:
+                return " "
+        return ""
+
     def of_words(self, words: Iterable[str]) -> dict[str, list[int]]:
         """The sub-words of each distinct word, as inside running text.
 

@@ -23,7 +23,7 @@ def is_validation(group: str, fraction: float, named: Collection[str] = ()) -> b
         ValueError: a fraction outside [0, 1].
     """
     if not 0 <= fraction <= 1:
-        raise ValueError(f"the validation fraction must be in [0, 1], not {fraction}")
+        raise ValueError(f"data.validation_fraction must be in [0, 1], not {fraction}")
     digest = hashlib.blake2b(group.encode(), digest_size=8, person=b"validation").digest()
     return group in named or int.from_bytes(digest) < fraction * 2**64
 

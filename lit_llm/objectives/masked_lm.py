@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import Any, Literal
 
 import torch
+from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor, nn
 from transformers import AutoModelForMaskedLM, AutoModelForPreTraining
 
 from lit_llm.backbone.backbone import Backbone
 from lit_llm.backbone.lm_head import LMHead
+from lit_llm.backbone.packed_inputs import tells_segments_apart
 from lit_llm.batch import PackedBatch
 from lit_llm.losses.cross_entropy import cross_entropy
 from lit_llm.losses.linear_cross_entropy import linear_cross_entropy
@@ -66,6 +68,11 @@ class MaskedLM(Objective):
         self.term_weights = {"masked": 1.0}
         if sentence_objective != "none":
             self.term_weights["sentence"] = sentence_weight
+            if not tells_segments_apart(backbone.config):
+                rank_zero_info(
+                    f"{sentence_objective}: {backbone.config.model_type} has no token type for a "
+                    "second segment, so only the separator tells it from the first"
+                )
 
     def build_head(self) -> nn.Module | None:
         """Transformers' head for masked tokens, and one for sentences where that is asked for."""

@@ -47,7 +47,11 @@ def test_from_scratch_takes_the_tokenizers_vocabulary(size, positions, tokenizer
 def test_tokenizer_to_train_is_handed_over_before_build(tokenizer_directory, tmp_path):
     backbone = Backbone("tiny", tokenizer="train:500")
     assert backbone.tokenizer is None
-    assert backbone.tokenizer_to_train == {"kind": "wordpiece", "vocab_size": 500}
+    assert backbone.tokenizer_to_train == {
+        "kind": "wordpiece",
+        "vocab_size": 500,
+        "special_tokens": "bert",
+    }
     with pytest.raises(ValueError, match="needs its tokenizer before it is built"):
         backbone.build()
     backbone.set_tokenizer(tokenizer_directory)
@@ -62,7 +66,11 @@ def test_tokenizer_to_train_is_handed_over_before_build(tokenizer_directory, tmp
 
 def test_decoders_train_another_kind_of_tokenizer(tokenizer_directory):
     backbone = Backbone("gpt2-tiny", tokenizer="train")
-    assert backbone.tokenizer_to_train == {"kind": "byte_level_bpe", "vocab_size": 8000}
+    assert backbone.tokenizer_to_train == {
+        "kind": "byte_level_bpe",
+        "vocab_size": 8000,
+        "special_tokens": "gpt2",
+    }
     backbone.set_tokenizer(AutoTokenizer.from_pretrained(tokenizer_directory))
     assert backbone.config.vocab_size == 32
 

@@ -123,3 +123,18 @@ def test_memory_of_bulk_is_bounded_by_characters(tokenizer):
     next(Subwords(tokenizer).of_texts(texts()))
     assert len(taken) == 2
     assert np.size(taken) < 12
+
+
+@pytest.mark.parametrize("kind", ["wordpiece", "bpe", "byte_level_bpe"])
+def test_every_kind_of_tokenizer_frames_documents(kind):
+    texts = ["the cat sat.\n\nA dog ran", "a cat, a mat"]
+    tokenizer = train_tokenizer(texts * 20, kind, 300, "gpt2")
+    end = tokenizer.eos_token_id
+    items = list(causal_items(texts, tokenizer, 64))
+    for item, text in zip(items, texts, strict=True):
+        first, *ids, last = item["input_ids"].tolist()
+        assert first == last == end
+        assert end not in ids
+        assert item["num_bytes"] == len(text.encode())
+        if kind != "wordpiece":
+            assert tokenizer.decode(ids) == text

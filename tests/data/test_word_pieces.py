@@ -54,11 +54,12 @@ REPLACED = {  # as LLaMA's first conversion: the normalizer writes the marks
     "tokenizer",
     [
         train_tokenizer(TEXTS, "byte_level_bpe", 300),
+        train_tokenizer(TEXTS, "bpe", 60),
         unigram(**METASPACE),
         unigram(pre_tokenizer=pre_tokenizers.Sequence([pre_tokenizers.Metaspace()])),
         unigram(**REPLACED),
     ],
-    ids=["byte_level", "metaspace", "in_a_sequence", "replaced"],
+    ids=["byte_level", "bpe", "metaspace", "in_a_sequence", "replaced"],
 )
 def test_pieces_with_marked_spaces_make_words_between_spaces(tokenizer):
     words = [tokenizer.decode(word) for word in groups(tokenizer, TEXT)]

@@ -103,6 +103,17 @@ def test_trains_from_raw_text_and_counts_every_byte(tmp_path):
     assert metrics["bits_per_byte"] == pytest.approx(nats / math.log(2) / size, rel=1e-5)
 
 
+def test_hands_its_backbone_to_another_causal_model(tmp_path):
+    first = CausalLM(Backbone(save_tiny(tmp_path / "first", AutoModelForCausalLM, ["x"], "gpt2")))
+    first.build([])
+    first.save(tmp_path / "run" / "best")
+    other = save_tiny(tmp_path / "other", AutoModelForCausalLM, ["x"], "gpt2", std=0.1)
+    second = CausalLM(Backbone(other, init_from=str(tmp_path / "run")))
+    second.build([])
+    for name, value in first.backbone.state_dict().items():
+        assert torch.equal(second.backbone.state_dict()[name], value), name
+
+
 def test_encoder_is_refused():
     with pytest.raises(
         ValueError, match="is an encoder, whose tokens see what they should predict"

@@ -7,6 +7,7 @@ from transformers import (
     AlbertForPreTraining,
     AutoModelForMaskedLM,
     AutoModelForPreTraining,
+    AutoModelForTokenClassification,
     BertForMaskedLM,
     BertForPreTraining,
 )
@@ -17,10 +18,12 @@ from lit_llm.data.corpus_source import CorpusSource
 from lit_llm.data.data_module import BatchConfig
 from lit_llm.data.masked_corpus import MaskedCorpus
 from lit_llm.data.masking import MaskingConfig
+from lit_llm.data.word_pieces import continuing_pieces
 from lit_llm.objectives.masked_lm import MaskedLM
+from lit_llm.objectives.token_classification import TokenClassification
 from lit_llm.optim import OptimizerConfig
 from lit_llm.schedules import ScheduleConfig
-from tests.helpers import NO_DROPOUT, Recorder, pack_one_row, quick_trainer, save_tiny
+from tests.helpers import NO_DROPOUT, TAGS, Recorder, pack_one_row, quick_trainer, save_tiny
 
 EMPTY = PackedBatch.pack([], [], 3, pad_token_id=0)
 NO_DROPOUT.setdefault("albert", {**NO_DROPOUT["bert"], "classifier_dropout_prob": 0.0})
@@ -123,12 +126,12 @@ def corpus(tmp_path, **settings):
     return MaskedCorpus(sources, cache_dir=str(tmp_path / "cache"), **options)
 
 
-def fit(tmp_path, objective="sop", data=None, **settings):
+def fit(tmp_path, objective="sop", data=None, tokenizer="train:150", **settings):
     recorder = Recorder()
     torch.manual_seed(0)
     # Its own tokenizer is trained on the corpus.
     model = MaskedLM(
-        Backbone("tiny", tokenizer="train:150", hidden_dropout=0.0, attention_dropout=0.0),
+        Backbone("tiny", tokenizer=tokenizer, hidden_dropout=0.0, attention_dropout=0.0),
         OptimizerConfig(lr=2e-3),
         ScheduleConfig("constant", warmup_fraction=0.0),
         sentence_objective=objective,
@@ -200,6 +203,31 @@ def test_rate_one_and_no_replacement_is_the_text_itself(tmp_path):
     assert len(masked) == int(batch.segment_lengths.sum()) - 3 * batch.num_examples
 
 
+@pytest.mark.parametrize("kind", ["wordpiece", "bpe", "byte_level_bpe"])
+def test_every_kind_of_tokenizer_masks_whole_words(kind, tmp_path):
+    masking = MaskingConfig(unit="whole_word", mask_fraction=1.0, random_fraction=0.0)
+    data = corpus(tmp_path, masking=masking)
+    model, _, _, _ = fit(tmp_path, "nsp", data, f"train:{kind}:400", max_epochs=1)
+    assert model.results["val"]["metrics"]["masked_loss"] > 0
+    tokenizer = model.backbone.tokenizer
+    continues = continuing_pieces(tokenizer)
+    whole = several = 0
+    for batch in data.val_dataloader():
+        at, labels = batch.targets["positions"], batch.targets["labels"]
+        ids = batch.input_ids.flatten()
+        assert (ids[at] == tokenizer.mask_token_id).all()
+        original = ids.clone()
+        original[at] = labels
+        masked = set(at.tolist())
+        for place in masked:
+            if continues[original[place]]:
+                whole += place - 1 in masked
+                several += 1
+    # Only a word that does not fit the count any more is cut, at most one in an item.
+    assert several == 0 or whole > 0.7 * several
+    assert several > 10
+
+
 def test_saved_run_opens_in_transformers_with_equal_loss(tmp_path):
     model, data, _, trainer = fit(tmp_path, "nsp", max_epochs=1)
     model.save(tmp_path / "saved")
@@ -234,6 +262,21 @@ def test_hands_its_backbone_over(tmp_path, capsys):
     again.build([])
     for name, value in model.backbone.state_dict().items():
         assert torch.equal(again.backbone.state_dict()[name], value), name
+
+
+def test_hands_its_backbone_to_a_tagger(tmp_path):
+    first = MaskedLM(
+        Backbone(save_tiny(tmp_path / "first", AutoModelForPreTraining, ["a", "b"])),
+        sentence_objective="sop",
+    )
+    first.build([])
+    first.save(tmp_path / "run" / "best")
+    other = save_tiny(tmp_path / "other", AutoModelForTokenClassification, TAGS, std=0.1)
+    tagger = TokenClassification(Backbone(other, init_from=str(tmp_path / "run")))
+    tagger.build(TAGS)
+    for name, value in first.backbone.state_dict().items():
+        assert torch.equal(tagger.backbone.state_dict()[name], value), name
+    assert tagger.backbone.model.embeddings.word_embeddings.weight.std() > 0.2  # not 0.1
 
 
 @pytest.mark.parametrize(

@@ -84,12 +84,15 @@ class CorpusSource:
         return f"{path.parent.name}_{stem}" if splits_of(stem) else stem
 
 
-def corpus_files(source: CorpusSource, cache_dir: Path) -> dict[str, Path | HubSplit]:
+def corpus_files(
+    source: CorpusSource, cache_dir: Path, streaming: bool = False
+) -> dict[str, Path | HubSplit]:
     """The files of a source (or its hub split) by name, in the order in which they are read.
 
     Args:
         source: where to look.
         cache_dir: where an archive is unpacked, once.
+        streaming: a hub id is not downloaded, but read from the hub as it is needed.
 
     Returns:
         A file's path below its directory, with ``/``; the name of a single file; a hub split's.
@@ -101,7 +104,7 @@ def corpus_files(source: CorpusSource, cache_dir: Path) -> dict[str, Path | HubS
     """
     path = Path(source.path)
     if is_hub_id(source.path):
-        split = find_hub_split(source.path, source.hub_split, source.hub_config)
+        split = find_hub_split(source.path, source.hub_split, source.hub_config, streaming)
         return {split.name: split}
     if not path.exists():
         raise FileNotFoundError(f"{path}: no such file or directory; pass one, or a hub id")

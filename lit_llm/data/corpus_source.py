@@ -26,7 +26,8 @@ class CorpusSource:
             in it too), an archive of such a directory, or a hub id. ``.gz`` behind the suffix of a
             text format is understood.
         name: for logs and metrics by source; default from the path, which need not be unique.
-        weight: how often its documents are seen in one data epoch, > 0; 0.5 is every other.
+        weight: how often its documents are seen in one data epoch, > 0; 0.5 is every other. Where
+            the corpus is streamed: its share of the documents, beside the other sources' weights.
         text_column: column of a table that holds a document: a string (a blank line between
             paragraphs), a list of strings (paragraphs), or a list of lists of strings (paragraphs
             as sentences: these are kept, and no splitter is asked).

@@ -108,8 +108,7 @@ def test_items_are_those_made_without_streaming(kind, tmp_path):
             np.testing.assert_array_equal(ours[name], theirs[name])
 
 
-@pytest.mark.parametrize("world_size", [1, 2])
-def test_rows_of_a_block_are_those_of_a_data_epoch(world_size, tmp_path):
+def test_rows_of_a_block_are_those_of_a_data_epoch(tmp_path):
     data = corpus(tmp_path, block=NUMBER)
     plan = data.train_dataloader().plan
     lengths = corpus(tmp_path, block=None)._items["train"].lengths
@@ -122,7 +121,6 @@ def test_rows_of_a_block_are_those_of_a_data_epoch(world_size, tmp_path):
 @pytest.mark.parametrize("world_size", [1, 3])
 def test_every_item_of_every_document_is_served_once(kind, world_size, tmp_path):
     """Three passes, in blocks that end in the middle of a pass, and rows carried over."""
-    expected = corpus(tmp_path, kind, block=None)._items["train"]
     for rank in range(world_size):
         data = corpus(tmp_path, kind, trainer={"rank": rank, "world_size": world_size})
         plan = data.train_dataloader().plan
@@ -138,7 +136,6 @@ def test_every_item_of_every_document_is_served_once(kind, world_size, tmp_path)
         last_block = plan._packed[0].first_item
         numbers = sorted(i // world_size for i in seen)
         assert numbers[: last_block or None] == list(range(last_block or len(numbers)))
-    assert len(expected)
 
 
 def test_ranks_together_serve_the_documents_of_a_pass(tmp_path):

@@ -41,7 +41,8 @@ class PackedBatch:
             present for token-level targets only. The rest (``labels``, ``unit_ids``, ``weights``,
             ...) is named by the data: (M, ...) beside ``positions``, or (B, ...) per example.
         totals: how many targets of each loss term the whole optimizer step has, over all ranks and
-            accumulated batches, where a loss of several terms has to know them in advance.
+            accumulated batches, where a loss of several terms has to know them in advance. Of a
+            streamed corpus: over this rank's batches alone.
     """
 
     def __init__(

@@ -148,11 +148,7 @@ class Checkpoints(Checkpoint):
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         """Every rank's random numbers, and counters as they stand between two steps."""
-        states: list[Any] = [random_state()]
-        if trainer.world_size > 1:
-            states = [None] * trainer.world_size
-            torch.distributed.all_gather_object(states, random_state())
-        checkpoint["random_states"] = states
+        checkpoint["random_states"] = _of_all_ranks(trainer, random_state())
         _count_between_steps(trainer, checkpoint)
 
     def on_load_checkpoint(
@@ -273,4 +269,14 @@ def _count_between_steps(trainer: Trainer, checkpoint: dict[str, Any]) -> None:
     validation["total"] |= {"ready": pending, "started": pending}
     validation["is_last_batch"] = False
     if "combined_loader" in fit["state_dict"]:
-        fit["state_dict"]["combined_loader"] = [{"epoch": epoch, "position": done}]
+        loader: Any = trainer.train_dataloader
+        states = _of_all_ranks(trainer, loader.state_at(epoch, done))
+        fit["state_dict"]["combined_loader"] = [loader.joined(states)]
+
+
+def _of_all_ranks(trainer: Trainer, own: dict[str, Any]) -> list[dict[str, Any]]:
+    """What each rank has, in their order."""
+    states = [own] * trainer.world_size
+    if trainer.world_size > 1:
+        torch.distributed.all_gather_object(states, own)
+    return states

@@ -8,10 +8,12 @@ from typing import Any
 from lit_llm.batch import Item
 from lit_llm.data.cache import ArrowTable
 from lit_llm.data.causal_items import causal_items, served
-from lit_llm.data.corpus_data_module import CorpusDataModule, by_source
+from lit_llm.data.corpus_data_module import CorpusDataModule
 from lit_llm.data.corpus_source import CorpusSource
 from lit_llm.data.data_module import BatchConfig, Split
 from lit_llm.data.loader import Prepare
+from lit_llm.data.stored_documents import by_source
+from lit_llm.data.streaming import StreamingConfig
 
 
 class CausalCorpus(CorpusDataModule):
@@ -20,12 +22,15 @@ class CausalCorpus(CorpusDataModule):
     Args:
         sources: where the text lies; ``path: toy`` is the built-in corpus.
         stream: documents end to end in one stream instead, cut wherever ``max_length`` falls, so
-            that tokens see what stands before them in another document (GPT-2's training).
+            that tokens see what stands before them in another document (GPT-2's training). It has
+            nothing to do with ``streaming``; with that, the stream ends with each block.
         eval_stride: tokens newly predicted in each validation item, the others being context;
             default ``max_length - 1``. Fewer give each token more to see, and take longer.
         validation_fraction: of the groups (books, files, texts).
         validation_groups: groups that validate in any case.
+        validation_sources: text to validate on instead of a part of ``sources``.
         leave_out: evaluation sets whose texts may not be trained on.
+        streaming: read a corpus that does not fit the disk while the model trains.
         max_length: tokens of the longest item, special tokens included.
         batches: how items are laid out in batches.
         cache_dir: where tokenised data is kept.
@@ -38,7 +43,9 @@ class CausalCorpus(CorpusDataModule):
         eval_stride: int | None = None,
         validation_fraction: float = 0.01,
         validation_groups: list[str] | None = None,
+        validation_sources: list[CorpusSource] | None = None,
         leave_out: list[CorpusSource] | None = None,
+        streaming: StreamingConfig | None = None,
         max_length: int | None = None,
         batches: BatchConfig = BatchConfig(),
         cache_dir: str | None = None,
@@ -47,7 +54,9 @@ class CausalCorpus(CorpusDataModule):
             sources,
             validation_fraction,
             validation_groups,
+            validation_sources,
             leave_out,
+            streaming,
             max_length,
             batches,
             cache_dir,

@@ -4,38 +4,48 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict
-from functools import cached_property
-from itertools import pairwise
+from functools import cached_property, partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lit_llm.data import toy
-from lit_llm.data.cache import ArrowTable, package_hash
-from lit_llm.data.corpus_source import CorpusSource, corpus_files
+from lit_llm.batch import Item
+from lit_llm.data.cache import ArrowTable, fingerprint, write_table
+from lit_llm.data.corpus_identity import TOY, content_identity, stream_identity, toy_corpus
+from lit_llm.data.corpus_source import CorpusSource
 from lit_llm.data.data_module import BatchConfig, PackedDataModule, Split
 from lit_llm.data.documents import Document, document_text, read_documents
 from lit_llm.data.known_texts import known_texts, without_texts
+from lit_llm.data.loader import PackedLoader
 from lit_llm.data.shuffled_words import with_shuffled_words
-from lit_llm.data.sources import source_hash
-from lit_llm.data.toy.documents import toy_documents
-from lit_llm.data.validation_groups import is_validation, refuse_unknown_groups
-
-TOY = "toy"
-"""The path of the built-in corpus (``./toy`` is a directory of that name)."""
+from lit_llm.data.stored_documents import stored
+from lit_llm.data.stream_loader import StreamLoader
+from lit_llm.data.stream_plan import StreamPlan
+from lit_llm.data.streamed_blocks import Block
+from lit_llm.data.streaming import StreamingConfig, check_streaming, stream_plan
+from lit_llm.data.validation_groups import (
+    is_validation,
+    nothing_left,
+    refuse_unknown_groups,
+)
 
 
 class CorpusDataModule(PackedDataModule):
     """Documents of one or several sources, some of them set aside for validation.
 
     What validates is decided by group (book, file, text), never in the middle of one, and is the
-    same whatever the run's seed.
+    same whatever the run's seed; or it is what ``validation_sources`` hold.
 
     Args:
         sources: where the text lies; ``path: toy`` is the built-in corpus.
         validation_fraction: of the groups.
         validation_groups: groups that validate in any case.
+        validation_sources: text to validate on instead, whole; what of it stands in ``sources`` is
+            left out of training, and counted.
+        streaming: read the training documents while the model trains, rather than tokenise all of
+            them beforehand; None for that.
         leave_out: evaluation sets whose texts may not be trained on: documents with such a text
             are left out, and counted.
         max_length: tokens of the longest item, special tokens included.
@@ -48,7 +58,9 @@ class CorpusDataModule(PackedDataModule):
         sources: list[CorpusSource],
         validation_fraction: float,
         validation_groups: list[str] | None,
+        validation_sources: list[CorpusSource] | None,
         leave_out: list[CorpusSource] | None,
+        streaming: StreamingConfig | None,
         max_length: int | None,
         batches: BatchConfig,
         cache_dir: str | None,
@@ -56,15 +68,24 @@ class CorpusDataModule(PackedDataModule):
         super().__init__(max_length, batches, cache_dir)
         if not sources:
             raise ValueError("data.sources is empty: name at least one source of text")
-        names = [source.label for source in sources]
-        if twice := {name for name in names if names.count(name) > 1}:
-            raise ValueError(
-                f"data.sources: two are called {twice.pop()!r}; give one of them another name"
-            )
         self.sources = list(sources)
         self.validation_fraction = validation_fraction
         self.validation_groups = list(validation_groups or [])
+        self.validation_sources = list(validation_sources or [])
         self.leave_out = list(leave_out or [])
+        self.streaming = streaming
+        self.streams_train = streaming is not None
+        self._identities: dict[CorpusSource, Any] = {}
+        if twice := {name for name in self.source_names if self.source_names.count(name) > 1}:
+            raise ValueError(
+                f"data.sources: two are called {twice.pop()!r}; give one of them another name"
+            )
+        self._check_validation()
+
+    @property
+    def source_names(self) -> list[str]:
+        """The sources, those of validation last, in the order of ``source_ids``."""
+        return [source.label for source in self._all_sources]
 
     def read(self, split: Split) -> Iterator[Mapping[str, Any]]:
         """The split's documents, source by source.
@@ -73,6 +94,11 @@ class CorpusDataModule(PackedDataModule):
             ValueError: no document is left for the split, or a validation group is not there.
         """
         notices = self.notices.setdefault(split, {})
+        if split == "val" and self.validation_sources:
+            for number, source in enumerate(self.validation_sources, len(self.sources)):
+                for document in read_documents(source, notices, self.cache_dir):
+                    yield self._row(document, number)
+            return
         groups: set[str] = set()
         found, of_split = 0, 0
 
@@ -89,19 +115,25 @@ class CorpusDataModule(PackedDataModule):
             documents = own(self._documents(source, notices if split == "train" else {}))
             for document in without_texts(documents, self._known, notices):
                 found += 1
-                if source.shuffle_words:
-                    document = with_shuffled_words(document)
-                yield stored(document, number)
+                yield self._row(document, number)
         refuse_unknown_groups(self.validation_groups, groups)
         if not found:
-            raise _nothing_left(split, of_split, len(groups), self.validation_fraction)
+            raise nothing_left(split, of_split, len(groups), self.validation_fraction)
 
     def source(self, split: Split) -> Any:
         """Content hashes of all files, and how they are read and split."""
-        if split == "test" or (split == "val" and not self._has_validation):
+        if split == "test":
             return None
-        splitting = [self.validation_fraction, sorted(self.validation_groups)]
-        return [self._contents, splitting]
+        if split == "val" and self.validation_sources:
+            return self._contents(self.validation_sources)
+        if self.streams_train or (split == "val" and not self._has_validation):
+            return None
+        splitting = [self._fraction, sorted(self.validation_groups)]
+        return [self._contents([*self.sources, *self._held_out]), splitting]
+
+    def _row(self, document: Document, source_id: int) -> dict[str, Any]:
+        shuffled = self._all_sources[source_id].shuffle_words
+        return stored(with_shuffled_words(document) if shuffled else document, source_id)
 
     def find_label_names(self, examples: Iterable[dict[str, Any]]) -> list[str]:
         """Raw text has none."""
@@ -119,7 +151,7 @@ class CorpusDataModule(PackedDataModule):
         paragraphs = example["paragraphs"]
         return Document(
             id=example["id"],
-            source=self.sources[example["source_ids"]].label,
+            source=self._all_sources[example["source_ids"]].label,
             group="",
             paragraphs=paragraphs if example["has_sentences"] else [p[0] for p in paragraphs],
         )
@@ -136,80 +168,138 @@ class CorpusDataModule(PackedDataModule):
         chosen: NDArray[np.float64] = weights[self._items["train"].column("source_ids")]
         return chosen
 
+    def train_dataloader(self) -> PackedLoader:
+        """Packed training batches; the loader's length is the same in every epoch."""
+        if self.streaming is None:
+            return super().train_dataloader()
+        return StreamLoader(
+            self._stream_plan(self.streaming),
+            pad_token_id=self._backbone().tokenizer.pad_token_id,
+            prepare=self.prepare("train"),
+        )
+
+    def block_items(
+        self, examples: ArrowTable, backbone: Any, notices: dict[str, int], seed: int
+    ) -> Iterator[Item]:
+        """Items of a block of streamed documents, as ``items``; ``seed`` is the block's own."""
+        return self.items(examples, backbone, notices)
+
+    def target_counts_of(self, items: ArrowTable) -> dict[str, NDArray[Any]]:
+        """How many targets each of some training items has, as ``target_counts``."""
+        return {}
+
+    def setup(self, stage: str) -> None:
+        """Open the cache in every process.
+
+        Raises:
+            ValueError: a corpus is streamed, and the settings leave it no meaning.
+        """
+        super().setup(stage)
+        if stage == "fit" and self.streaming is not None:
+            assert self.max_length is not None
+            check_streaming(self.streaming, self.batches, self.max_length, self.trainer)
+
+    def _prepare(self) -> None:
+        if self.streaming is not None and self._backbone().tokenizer is None:
+            raise ValueError(
+                "backbone.tokenizer: train would read all of the corpus, which data.streaming does "
+                "not: train one on a part of the text, without streaming, and pass that run's "
+                "directory"
+            )
+        super()._prepare()
+        if self.streaming is not None:
+            parts = [stream_identity(source, self.cache_dir) for source in self.sources]
+            options = [self.max_length, asdict(self.streaming), self.item_options()]
+            state = self._backbone().tokenizer_state()
+            held_out = self._contents(self._held_out)
+            self.fingerprints["train"] = fingerprint([parts, held_out, state, options])
+
+    def _stream_plan(self, streaming: StreamingConfig) -> StreamPlan:
+        assert self.max_length is not None
+        assert self.trainer is not None
+        notices = self.notices["train"] = {}
+        known = self._known
+        return stream_plan(
+            self.sources,
+            streaming,
+            self.batches,
+            self.trainer,
+            keep=lambda documents: without_texts(documents, known, notices),
+            make=partial(self._make_block, notices),
+            notices=notices,
+            seed=self._seed(),
+            cache_dir=self.cache_dir,
+            max_length=self.max_length,
+            packs=self._backbone().packs,
+        )
+
+    def _make_block(
+        self,
+        notices: dict[str, int],
+        documents: Iterable[tuple[int, Document]],
+        directory: Path,
+        seed: int,
+    ) -> Block:
+        rows = (self._row(document, source_id) for source_id, document in documents)
+        write_table(directory / "examples.arrow", rows)
+        examples, found = ArrowTable(directory / "examples.arrow"), dict[str, int]()
+        items = self.block_items(examples, self._backbone(), found, seed)
+        write_table(directory / "items.arrow", items)
+        for what, count in found.items():
+            notices[what] = notices.get(what, 0) + count
+        table = ArrowTable(directory / "items.arrow")
+        return Block(table, self.target_counts_of(table))
+
+    @property
+    def _all_sources(self) -> list[CorpusSource]:
+        return [*self.sources, *self.validation_sources]
+
+    @property
+    def _held_out(self) -> list[CorpusSource]:
+        return [*self.leave_out, *self.validation_sources]
+
+    @property
+    def _fraction(self) -> float:
+        return 0.0 if self.validation_sources else self.validation_fraction
+
     @property
     def _has_validation(self) -> bool:
-        return bool(self.validation_fraction or self.validation_groups)
+        return bool(self._fraction or self.validation_groups)
 
     def _validates(self, document: Document) -> bool:
-        return is_validation(document["group"], self.validation_fraction, self.validation_groups)
+        return is_validation(document["group"], self._fraction, self.validation_groups)
+
+    def _check_validation(self) -> None:
+        if self.validation_sources and self.validation_groups:
+            raise ValueError(
+                "data.validation_sources and data.validation_groups exclude each other: set one of "
+                "them to null"
+            )
+        if self.streaming is not None and self._has_validation:
+            raise ValueError(
+                "data.streaming does not read the corpus to find its validation documents: name "
+                "data.validation_sources, or set data.validation_fraction to 0 (and "
+                "validation_groups to null) to train without"
+            )
+        unread = [*self.validation_sources, *(self.sources if self.streaming is not None else ())]
+        if any(source.path == TOY for source in unread):
+            raise ValueError(
+                "the built-in corpus (path: toy) is neither streamed nor a validation source: it "
+                "is split by data.validation_fraction"
+            )
 
     def _documents(self, source: CorpusSource, notices: dict[str, int]) -> Iterator[Document]:
         if source.path == TOY:
-            return _toy_documents(source)
+            return toy_corpus(source)
         return read_documents(source, notices, self.cache_dir)
 
     @cached_property
     def _known(self) -> Mapping[bytes, str]:
-        return known_texts(self.leave_out, self.cache_dir)
+        return known_texts(self._held_out, self.cache_dir)
 
-    @cached_property
-    def _contents(self) -> Any:
-        return [
-            [
-                {**asdict(source), "path": "", "weight": 0, "name": source.label},
-                self._hashes(source),
-            ]
-            for source in (*self.sources, *self.leave_out)
-        ]
-
-    def _hashes(self, source: CorpusSource) -> Any:
-        if source.path == TOY:
-            return package_hash(toy)
-        files = corpus_files(source, self.cache_dir)
-        return [[name, source_hash(file)] for name, file in files.items()]
-
-
-def _nothing_left(split: Split, of_split: int, num_groups: int, fraction: float) -> ValueError:
-    """What to say when no document of a split is left."""
-    purpose = "validation" if split == "val" else "training"
-    if of_split:
-        return ValueError(
-            f"no document is left for {purpose}: data.leave_out holds the text of all {of_split:,}"
-            " of them; give other text, or leave that evaluation set out of data.leave_out"
-        )
-    if num_groups == 1:
-        return ValueError(
-            f"no document is left for {purpose}: the text is a single group (document, file, or "
-            "value of group_column), which is never split; give its parts by document_marker or "
-            "group_column, or set data.validation_fraction to 0 to train without validation"
-        )
-    return ValueError(
-        f"no document is left for {purpose}: of {num_groups:,} groups, "
-        f"data.validation_fraction = {fraction} takes {'none' if split == 'val' else 'all'}; "
-        "change it, or name data.validation_groups"
-    )
-
-
-def stored(document: Document, source_id: int) -> dict[str, Any]:
-    """A document as a row whose columns have the same types for all sources."""
-    paragraphs = document["paragraphs"]
-    has_sentences = bool(paragraphs) and not isinstance(paragraphs[0], str)
-    return {
-        "id": document["id"],
-        "source_ids": source_id,
-        "has_sentences": int(has_sentences),
-        "paragraphs": paragraphs if has_sentences else [[paragraph] for paragraph in paragraphs],
-    }
-
-
-def by_source(examples: ArrowTable) -> dict[int, range]:
-    """The numbers of each source's documents, which stand source by source."""
-    ids = examples.column("source_ids")
-    borders = [0, *(np.flatnonzero(np.diff(ids)) + 1).tolist(), len(ids)]
-    return {int(ids[a]): range(a, b) for a, b in pairwise(borders)}
-
-
-def _toy_documents(source: CorpusSource) -> Iterator[Document]:
-    for story in toy_documents():
-        paragraphs = [list(story.sentences)]
-        yield Document(id=story.id, source=source.label, group=story.id, paragraphs=paragraphs)
+    def _contents(self, sources: list[CorpusSource]) -> list[Any]:
+        found = self._identities  # all of a file is read for it
+        for source in sources:
+            if source not in found:
+                found[source] = content_identity(source, self.cache_dir)
+        return [found[source] for source in sources]

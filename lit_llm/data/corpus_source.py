@@ -26,7 +26,8 @@ class CorpusSource:
             in it too), an archive of such a directory, or a hub id. ``.gz`` behind the suffix of a
             text format is understood.
         name: for logs and metrics by source; default from the path, which need not be unique.
-        weight: how often its documents are seen in one data epoch, > 0; 0.5 is every other.
+        weight: how often its documents are seen in one data epoch, > 0; 0.5 is every other. Where
+            the corpus is streamed: its share of the documents, beside the other sources' weights.
         text_column: column of a table that holds a document: a string (a blank line between
             paragraphs), a list of strings (paragraphs), or a list of lists of strings (paragraphs
             as sentences: these are kept, and no splitter is asked).
@@ -87,12 +88,15 @@ class CorpusSource:
         return f"{path.parent.name}_{stem}" if splits_of(stem) else stem
 
 
-def corpus_files(source: CorpusSource, cache_dir: Path) -> dict[str, Path | HubSplit]:
+def corpus_files(
+    source: CorpusSource, cache_dir: Path, streaming: bool = False
+) -> dict[str, Path | HubSplit]:
     """The files of a source (or its hub split) by name, in the order in which they are read.
 
     Args:
         source: where to look.
         cache_dir: where an archive is unpacked, once.
+        streaming: a hub id is not downloaded, but read from the hub as it is needed.
 
     Returns:
         A file's path below its directory, with ``/``; the name of a single file; a hub split's.
@@ -104,7 +108,7 @@ def corpus_files(source: CorpusSource, cache_dir: Path) -> dict[str, Path | HubS
     """
     path = Path(source.path)
     if is_hub_id(source.path):
-        split = find_hub_split(source.path, source.hub_split, source.hub_config)
+        split = find_hub_split(source.path, source.hub_split, source.hub_config, streaming)
         return {split.name: split}
     if not path.exists():
         raise FileNotFoundError(f"{path}: no such file or directory; pass one, or a hub id")

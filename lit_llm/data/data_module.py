@@ -100,6 +100,9 @@ class PackedDataModule(LightningDataModule):
         self.notices: dict[str, dict[str, int]] = {}
         self.fingerprints: dict[str, str] = {}
 
+    streams_train: bool = False
+    """Whether training examples are read as they are needed, and not kept: no training split."""
+
     @abstractmethod
     def read(self, split: Split) -> Iterable[Mapping[str, Any]]:
         """The split's examples in file order; asked for only where ``source`` is not None.
@@ -156,7 +159,7 @@ class PackedDataModule(LightningDataModule):
     def setup(self, stage: str) -> None:
         """Open the cache in every process."""
         self._prepare()
-        if stage == "fit" and "train" not in self._items:
+        if stage == "fit" and not (self.streams_train or "train" in self._items):
             raise ValueError(f"{type(self).__name__} has no training split to fit on")
         for split, needed in (("val", "validate"), ("test", "test")):
             if stage == needed and split not in self._items:
@@ -183,7 +186,7 @@ class PackedDataModule(LightningDataModule):
             key = self._cache_examples(split)
             if key is not None:
                 keys[split] = key
-        if not self.label_names:
+        if not (self.label_names or self.streams_train):
             if "train" not in self._examples:
                 raise ValueError(f"{type(self).__name__} has no training split to take labels from")
             self.label_names = self.find_label_names(self._examples["train"])

@@ -59,20 +59,38 @@ def read_documents(
     tally = {} if notices is None else notices
     any_text = False
     for name, file in corpus_files(source, cache_dir or default_cache_dir()).items():
-        if isinstance(file, Path) and is_plain_text(file):
-            documents = _text_documents(file, name, source, tally)
-        else:
-            documents = _table_documents(file, name, source)
-        for document in documents:
-            if document["paragraphs"]:
-                any_text = True
-                yield document
-            else:
-                _count(tally, "empty documents left out")
+        for document in file_documents(file, name, source, tally):
+            any_text = True
+            yield document
     if not any_text:
         raise ValueError(
             f"{source.path}: no document has text; give a file with text, or another text_column"
         )
+
+
+def file_documents(
+    file: Path | HubSplit, name: str, source: CorpusSource, notices: dict[str, int]
+) -> Iterator[Document]:
+    """The documents of one of a source's files, the empty ones left out and counted.
+
+    Args:
+        file: a file or hub split, as ``corpus_files`` finds them.
+        name: of the file, the first part of its documents' ids.
+        source: how it is read.
+        notices: receives how many documents were empty.
+
+    Raises:
+        OSError, ValueError: as ``read_documents``.
+    """
+    if isinstance(file, Path) and is_plain_text(file):
+        documents = _text_documents(file, name, source, notices)
+    else:
+        documents = _table_documents(file, name, source)
+    for document in documents:
+        if document["paragraphs"]:
+            yield document
+        else:
+            _count(notices, "empty documents left out")
 
 
 def document_text(document: Document) -> str:
@@ -114,16 +132,32 @@ def _text_documents(
 
 def _table_documents(file: Path | HubSplit, name: str, source: CorpusSource) -> Iterator[Document]:
     """The documents of a table, one a row."""
+    table = read_table(file, document_columns(source))
+    for number, row in table.rows:
+        yield row_document(Cell(table, number, row), f"{name}#{number}", source)
+
+
+def document_columns(source: CorpusSource) -> list[str]:
+    """The columns of a table that are read.
+
+    Raises:
+        ValueError: the source has a ``document_marker``, which is for plain text.
+    """
     if source.document_marker is not None:
         raise ValueError(
             f"{source.path}: a row of a table is a document; leave document_marker unset"
         )
-    columns = dict.fromkeys([source.text_column, source.group_column or source.text_column])
-    table = read_table(file, list(columns))
-    for number, row in table.rows:
-        cell = Cell(table, number, row)
-        group = source.group_column and _group(cell, source.group_column)
-        yield _document(f"{name}#{number}", source, group, row_paragraphs(cell, source))
+    return list(dict.fromkeys([source.text_column, source.group_column or source.text_column]))
+
+
+def row_document(cell: Cell, id: str, source: CorpusSource) -> Document:
+    """The document of a table's row, which may be empty.
+
+    Raises:
+        ValueError: a value of another kind; the message names row and column.
+    """
+    group = source.group_column and _group(cell, source.group_column)
+    return _document(id, source, group, row_paragraphs(cell, source))
 
 
 def _group(cell: Cell, column: str) -> str:

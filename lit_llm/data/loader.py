@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any, Protocol
 
-import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset
@@ -18,10 +17,6 @@ from lit_llm.data.batch_rows import Plan
 
 class ItemStore(Protocol):
     """Tokenised items that can be read in any order, in several processes."""
-
-    @property
-    def lengths(self) -> NDArray[np.integer[Any]]:
-        """Tokens of each item."""
 
     def __getitem__(self, index: int, /) -> Item: ...
 
@@ -107,11 +102,19 @@ class PackedLoader:
         """Say which epoch the next ``iter`` belongs to; the stored one, if that is resumed."""
         self._announced = epoch
 
-    def state_dict(self) -> dict[str, int]:
+    def state_dict(self) -> dict[str, Any]:
         """Plain numbers: the epoch, and how many of its batches were handed out."""
-        return {"epoch": self._epoch, "position": self._position}
+        return self.state_at(self._epoch, self._position)
 
-    def load_state_dict(self, state: dict[str, int]) -> None:
+    def state_at(self, epoch: int, position: int) -> dict[str, Any]:
+        """The state when so many batches of an epoch were trained on."""
+        return {"epoch": epoch, "position": position}
+
+    def joined(self, states: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        """One state of all ranks' states, which are the same."""
+        return dict(states[0])
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from a stored state.
 
         Raises:
@@ -189,7 +192,7 @@ class StepTotals:
 
 
 class _Batches(Dataset[PackedBatch]):
-    """One rank's batches by their number in the plan."""
+    """One rank's batches by their number in the plan; ``totals`` as ``StepTotals``."""
 
     def __init__(
         self,
@@ -198,7 +201,7 @@ class _Batches(Dataset[PackedBatch]):
         pad_token_id: int,
         rank: int,
         prepare: Prepare | None,
-        totals: StepTotals,
+        totals: Callable[[int], dict[str, int]],
     ) -> None:
         self.items, self.plan, self.pad_token_id, self.rank = items, plan, pad_token_id, rank
         self.prepare, self.totals = prepare, totals

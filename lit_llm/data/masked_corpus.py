@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from lit_llm.batch import Item
 from lit_llm.data.cache import ArrowTable, build_once, fingerprint, write_table
-from lit_llm.data.corpus_data_module import CorpusDataModule, by_source
+from lit_llm.data.corpus_data_module import CorpusDataModule
 from lit_llm.data.corpus_source import CorpusSource
 from lit_llm.data.data_module import BatchConfig, Split
 from lit_llm.data.loader import Prepare
@@ -23,6 +23,8 @@ from lit_llm.data.sentence_baseline import SegmentBags
 from lit_llm.data.sentence_pair_count import SentencePairCount
 from lit_llm.data.sentence_pairs import SentenceObjective, SentencePairs
 from lit_llm.data.sentences import document_sentences, splitter_version
+from lit_llm.data.stored_documents import by_source
+from lit_llm.data.streaming import StreamingConfig
 from lit_llm.data.subwords import Subwords
 from lit_llm.data.word_pieces import vocabulary_size
 
@@ -45,7 +47,9 @@ class MaskedCorpus(CorpusDataModule):
             false fills each item and cuts what is too much, as BERT does, and counts it.
         validation_fraction: of the groups (books, files, texts).
         validation_groups: groups that validate in any case.
+        validation_sources: text to validate on instead of a part of ``sources``.
         leave_out: evaluation sets whose texts may not be trained on.
+        streaming: read a corpus that does not fit the disk while the model trains.
         max_length: tokens of the longest item, special tokens included.
         batches: how items are laid out in batches.
         cache_dir: where tokenised data is kept.
@@ -59,7 +63,9 @@ class MaskedCorpus(CorpusDataModule):
         full_sentences: bool = True,
         validation_fraction: float = 0.01,
         validation_groups: list[str] | None = None,
+        validation_sources: list[CorpusSource] | None = None,
         leave_out: list[CorpusSource] | None = None,
+        streaming: StreamingConfig | None = None,
         max_length: int | None = None,
         batches: BatchConfig = BatchConfig(),
         cache_dir: str | None = None,
@@ -68,17 +74,14 @@ class MaskedCorpus(CorpusDataModule):
             sources,
             validation_fraction,
             validation_groups,
+            validation_sources,
             leave_out,
+            streaming,
             max_length,
             batches,
             cache_dir,
         )
         self.masking, self.short_prob, self.full_sentences = masking, short_prob, full_sentences
-
-    @property
-    def source_names(self) -> list[str]:
-        """The sources, in the order of ``source_ids``."""
-        return [source.label for source in self.sources]
 
     def items(
         self, examples: Sequence[dict[str, Any]], backbone: Any, notices: dict[str, int]
@@ -89,24 +92,42 @@ class MaskedCorpus(CorpusDataModule):
             ValueError: the model is a decoder; no item can be made, or for NSP no pair whose
                 second segment is the true one; as ``Masking`` and ``SentencePairs``.
         """
-        if backbone.causal:
-            raise ValueError(
-                f"data: MaskedCorpus is for encoders, and backbone.source = {backbone.source!r} is "
-                "a decoder: take lit_llm.data.causal_corpus.CausalCorpus"
-            )
-        assert self.max_length is not None
+        _refuse_decoder(backbone)
         assert isinstance(examples, ArrowTable)
+        documents = self._tokenised(examples, backbone.tokenizer)
+        return self._runs(examples, documents, backbone, notices)
+
+    def block_items(
+        self, examples: ArrowTable, backbone: Any, notices: dict[str, int], seed: int
+    ) -> Iterator[Item]:
+        """As ``items``; a random second segment comes from the same block."""
+        _refuse_decoder(backbone)
+        path = Path(examples.path).with_name("sentences.arrow")
+        self._write_sentences(examples, backbone.tokenizer, path)
+        documents = TokenisedDocuments(ArrowTable(path))
+        return self._runs(examples, documents, backbone, notices, seed)
+
+    def _runs(
+        self,
+        examples: ArrowTable,
+        documents: TokenisedDocuments,
+        backbone: Any,
+        notices: dict[str, int],
+        seed: int = 0,
+    ) -> Iterator[Item]:
+        assert self.max_length is not None
         masking, count = self._masking(), SentencePairCount()
         numbers = {self.source_names[i]: found for i, found in by_source(examples).items()}
         names = [self.source_names.index(name) for name in numbers]
         pairs = SentencePairs(
-            self._tokenised(examples, backbone.tokenizer),
+            documents,
             numbers,
             backbone.tokenizer,
             max_length=self.max_length,
             objective=self._sentence_objective,
             short_prob=self.short_prob,
             full_sentences=self.full_sentences,
+            seed=seed,
             count=count,
         )
         for item in pairs:
@@ -131,15 +152,19 @@ class MaskedCorpus(CorpusDataModule):
 
     def target_counts(self) -> dict[str, NDArray[Any]]:
         """Masked tokens of each training item, and one sentence label."""
+        return self.target_counts_of(self._items["train"])
+
+    def target_counts_of(self, items: ArrowTable) -> dict[str, NDArray[Any]]:
+        """As ``target_counts``, of some training items."""
         if self._sentence_objective == "none":
             return {}
-        maskable = self._items["train"].column("num_maskable")
+        maskable = items.column("num_maskable")
         masked = self._masking().num_targets_of(maskable)
         return {"masked": masked, "sentence": np.ones(len(masked), np.int64)}
 
     def reference_rows(self) -> dict[str, float]:
         """What a bag of words makes of the validation pairs, of all and of each source."""
-        if self._sentence_objective == "none" or not self.has_split("val"):
+        if self._sentence_objective == "none" or not self.has_split("val") or self.streams_train:
             return {}
         train, val = self._items["train"], self._items["val"]
         learnt = range(0, len(train), max(1, len(train) // _BASELINE_PAIRS))
@@ -179,11 +204,14 @@ class MaskedCorpus(CorpusDataModule):
 
         def build(staging: Path) -> None:
             rank_zero_info(f"splitting {len(examples):,} documents into sentences")
-            documents = (document_sentences(self.document(example)) for example in examples)
-            write_table(staging / "sentences.arrow", tokenised(documents, tokenizer))
+            self._write_sentences(examples, tokenizer, staging / "sentences.arrow")
 
         directory = build_once(self.cache_dir / f"sentences-{key}", build)
         return TokenisedDocuments(ArrowTable(directory / "sentences.arrow"))
+
+    def _write_sentences(self, examples: ArrowTable, tokenizer: Any, path: Path) -> None:
+        documents = (document_sentences(self.document(example)) for example in examples)
+        write_table(path, tokenised(documents, tokenizer))
 
 
 class TokenisedDocuments(Sequence[list[NDArray[np.int32]]]):
@@ -219,6 +247,14 @@ def tokenised(
             found = [np.array(next(ids), np.int32) for _ in document]
             lengths = [len(sentence) for sentence in found]
             yield {"input_ids": np.concatenate(found), "sentence_lengths": lengths}
+
+
+def _refuse_decoder(backbone: Any) -> None:
+    if backbone.causal:
+        raise ValueError(
+            f"data: MaskedCorpus is for encoders, and backbone.source = {backbone.source!r} is a "
+            "decoder: take lit_llm.data.causal_corpus.CausalCorpus"
+        )
 
 
 def _masked(masking: Masking, anew: bool, item: Item, batch: int, item_id: int) -> Item:

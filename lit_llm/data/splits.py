@@ -24,7 +24,7 @@ class HubSplit:
 
     Attributes:
         name: for ids and messages, like ``imdb[train]``.
-        dataset: a ``datasets.Dataset``.
+        dataset: a ``datasets.Dataset``; of a hub id that is streamed, an ``IterableDataset``.
     """
 
     name: str
@@ -80,26 +80,32 @@ def is_hub_id(source: str) -> bool:
     return _HUB_ID.fullmatch(source) is not None and not Path(source).exists()
 
 
-def find_hub_split(source: str | Path, split: str, hub_config: str | None = None) -> HubSplit:
+def find_hub_split(
+    source: str | Path, split: str, hub_config: str | None = None, streaming: bool = False
+) -> HubSplit:
     """One split, under the hub's own name for it, of a hub id or ``DatasetDict.save_to_disk``.
+
+    ``streaming``: a hub id is read from the hub as it is needed, and never stored.
 
     Raises:
         ConnectionError, ValueError: as ``load_hub_splits``; no split of that name (the message
             lists those there are).
     """
-    path = Path(source)
-    found = _saved(path) if path.is_dir() else load_hub_splits(str(source), hub_config)
+    saved = Path(source).is_dir()
+    found = _saved(Path(source)) if saved else load_hub_splits(str(source), hub_config, streaming)
     if split not in found:
         raise ValueError(f"{source}: no split {split!r}; there are {', '.join(found)}: pass one")
     return found[split]
 
 
-def load_hub_splits(hub_id: str, hub_config: str | None = None) -> dict[str, HubSplit]:
+def load_hub_splits(
+    hub_id: str, hub_config: str | None = None, streaming: bool = False
+) -> dict[str, HubSplit]:
     """All splits of a data set on the Hugging Face hub, under the hub's names for them.
 
     Asks the hub once, with a time limit, before loading: without a network this fails at once.
     With ``HF_HUB_OFFLINE=1`` only the local copy of an earlier download is looked at. Data sets
-    that need code of their own are not run.
+    that need code of their own are not run. ``streaming``: nothing is stored.
 
     Raises:
         ConnectionError: no network, no such data set, or no local copy when offline.
@@ -120,8 +126,9 @@ def load_hub_splits(hub_id: str, hub_config: str | None = None) -> dict[str, Hub
             if status is not None:
                 reason = f"the hub has none that you may read (it answered {status})"
             raise ConnectionError(f"{hub_id!r} is no path here, and {reason}; {remedy}") from None
+    options = {"streaming": True} if streaming else {}
     try:
-        loaded = datasets.load_dataset(hub_id, hub_config)
+        loaded = datasets.load_dataset(hub_id, hub_config, **options)
     except Exception as error:  # its builders raise whatever the files make them raise
         reason = str(error).strip().split("\n")[0]
         kind = ConnectionError if isinstance(error, OSError) else ValueError

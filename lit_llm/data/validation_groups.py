@@ -45,3 +45,24 @@ def refuse_unknown_groups(named: Collection[str], groups: Collection[str]) -> No
                 f"validation group {name!r} is not among the {len(groups):,} of the corpus; the"
                 f" closest are {', '.join(map(repr, close))}: pass one of them"
             )
+
+
+def nothing_left(split: str, of_split: int, num_groups: int, fraction: float) -> ValueError:
+    """What to say when no document of a split is left."""
+    purpose = "validation" if split == "val" else "training"
+    if of_split:
+        return ValueError(
+            f"no document is left for {purpose}: data.leave_out holds the text of all {of_split:,}"
+            " of them; give other text, or leave that evaluation set out of data.leave_out"
+        )
+    if num_groups == 1:
+        return ValueError(
+            f"no document is left for {purpose}: the text is a single group (document, file, or "
+            "value of group_column), which is never split; give its parts by document_marker or "
+            "group_column, or set data.validation_fraction to 0 to train without validation"
+        )
+    return ValueError(
+        f"no document is left for {purpose}: of {num_groups:,} groups, "
+        f"data.validation_fraction = {fraction} takes {'none' if split == 'val' else 'all'}; "
+        "change it, or name data.validation_groups"
+    )

@@ -195,13 +195,24 @@ class Objective(LightningModule):
         """Targets of each term in the whole optimizer step."""
         batches = self._trainer and self.trainer.accumulate_grad_batches * self.trainer.world_size
         if batch.totals:
-            return batch.totals
+            return self._of_all_ranks(batch.totals) if self._totals_are_local else batch.totals
         if (batches or 1) > 1:
             raise ValueError(
                 "a loss of several terms has to know how many targets the whole optimizer step "
                 "has, and this data module does not say: see PackedDataModule.target_counts"
             )
         return {name: int(count) for name, (_, count) in terms.items()}
+
+    @property
+    def _totals_are_local(self) -> bool:
+        """Whether a rank's batches know of its own targets alone (docs/decisions/0009)."""
+        data: Any = self._trainer and self.trainer.datamodule  # type: ignore[attr-defined]
+        return getattr(data, "streams_train", False) and self.trainer.world_size > 1
+
+    def _of_all_ranks(self, totals: dict[str, int]) -> dict[str, int]:
+        counts = torch.tensor(list(totals.values()), dtype=torch.int64, device=self.device)
+        torch.distributed.all_reduce(counts)
+        return dict(zip(totals, counts.tolist(), strict=True))
 
     def configure_gradient_clipping(
         self,

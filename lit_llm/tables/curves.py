@@ -11,7 +11,7 @@ from typing import Any
 Curve = tuple[list[int], list[float]]
 """Steps and values."""
 
-_PANELS_IN_A_ROW = 3
+_PANELS_IN_A_ROW = 4
 _MARKED = 20  # points of a curve that are few enough to be marked
 
 
@@ -64,7 +64,8 @@ def draw_curves(runs: Mapping[str, Mapping[str, Curve]], out: Path) -> None:
         panel.axis("off")
     if len(runs) > 1:
         axes.flat[0].legend(fontsize="small")
-    figure.savefig(out, dpi=150)
+    undated = {"Date": None} if out.suffix == ".svg" else None  # the same curves, the same file
+    figure.savefig(out, dpi=150, metadata=undated)
     pyplot.close(figure)
 
 
@@ -81,7 +82,7 @@ def _pyplot() -> Any:
         message = 'plots need matplotlib: pip install "lit_llm[plots]"'
         raise ValueError(message) from None
     matplotlib.use("Agg")
-    matplotlib.rcParams["svg.hashsalt"] = "lit_llm"  # the same curves, the same file
+    matplotlib.rcParams |= {"svg.hashsalt": "lit_llm", "svg.fonttype": "none"}
     from matplotlib import pyplot
 
     return pyplot

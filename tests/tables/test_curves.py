@@ -33,10 +33,13 @@ def test_runs_are_drawn_under_what_tells_them_apart(runs, tmp_path, capsys):
     out = tmp_path / "curves.svg"
     assert main([*map(str, runs), "--out", str(out)]) == 0
     text = out.read_text()
-    assert "<!-- scratch -->" in text
-    assert "<!-- pretrained -->" in text
-    assert "<!-- val/loss -->" in text
+    assert ">scratch<" in text
+    assert ">pretrained<" in text
+    assert ">val/loss<" in text
     assert capsys.readouterr().out == f"written: {out}\n"
+    again = tmp_path / "again.svg"
+    assert main([*map(str, runs), "--out", str(again)]) == 0
+    assert again.read_text() == text
     again = tmp_path / "again.png"
     assert main([str(runs[0]), "--metrics", "val/loss", "--out", str(again)]) == 0
     assert again.read_bytes().startswith(b"\x89PNG")

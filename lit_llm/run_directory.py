@@ -136,7 +136,7 @@ def render_report(results: Mapping[str, Any], splits: Mapping[str, Mapping[str, 
     lines += ["", "## Metrics", "", "| metric | value |", "| --- | ---: |"]
     lines += [f"| {name} | {_short(value)} |" for name, value in results["metrics"].items()]
     for name, value in (results.get("references") or {}).items():
-        lines.append(f"| *{name.replace('_', ' ')} (reference, test)* | {_short(value)} |")
+        lines.append(f"| *{name.replace('_', ' ')} (reference)* | {_short(value)} |")
     for split, result in splits.items():
         if result["text"]:
             lines += ["", f"## {split}", "", "```", result["text"].rstrip(), "```"]

@@ -149,7 +149,7 @@ class PackedDataModule(LightningDataModule):
         return None
 
     def reference_rows(self) -> dict[str, float]:
-        """Scores to print beside the model's on the test split, where they are known."""
+        """Scores to print beside the model's, by split and name: ``test/majority``."""
         return {}
 
     def prepare_data(self) -> None:

@@ -175,7 +175,7 @@ class MaskedCorpus(CorpusDataModule):
             hit = bags.predict(item) == item["sentence_labels"]
             right[""].append(hit)
             right.setdefault(f"_{self.source_names[item['source_ids']]}", []).append(hit)
-        name = "bag_of_words_sentence_accuracy"
+        name = "val/bag_of_words_sentence_accuracy"
         return {f"{name}{source}": float(np.mean(hits)) for source, hits in right.items()}
 
     @property

@@ -58,10 +58,10 @@ def _listed(names: list[str]) -> str:
 
 
 def _references(results: Iterable[Mapping[str, Any]]) -> list[str]:
-    """What simple methods reach on the test sets, where the data know it."""
+    """What simple methods reach, where the data know it."""
     by_data = {str(found.get("data")): found.get("references") or {} for found in results}
     return [
-        f"On the test set of {data}: "
+        f"For comparison, on {data}: "
         + ", ".join(f"{name.replace('_', ' ')} {value:.3f}" for name, value in scores.items())
         + "."
         for data, scores in by_data.items()

@@ -212,4 +212,6 @@ def test_toy_data_serve_every_unit_once(data):
         for unit in batch.targets["unit_ids"].tolist()
     ]
     assert sorted(units) == list(range(data.num_units("test")))
-    assert 0 < data.reference_rows()["majority"] < data.reference_rows()["best_possible"] < 1
+    assert (
+        0 < data.reference_rows()["test/majority"] < data.reference_rows()["test/best_possible"] < 1
+    )

@@ -157,7 +157,9 @@ def test_trains_from_raw_text_to_scores(objective, tmp_path):
     names = {"sentence_accuracy_a", "sentence_accuracy_b", "sentence_accuracy_low"}
     assert names <= metrics.keys()
     assert metrics["loss"] == pytest.approx(metrics["masked_loss"] + metrics["sentence_loss"])
-    assert {f"bag_of_words_sentence_accuracy{end}" for end in ("", "_a", "_b")} == references.keys()
+    assert {
+        f"val/bag_of_words_sentence_accuracy{end}" for end in ("", "_a", "_b")
+    } == references.keys()
 
 
 def test_accumulated_batches_are_one_big_batch(tmp_path):

@@ -133,9 +133,9 @@ def test_finished_runs_that_are_not_kept_are_not_called_unfinished(tmp_path):
 
 
 def test_what_simple_methods_reach_is_noted_once(tmp_path):
-    known = {"data": "Toy", "references": {"most_frequent_tag": 0.25}}
+    known = {"data": "Toy", "references": {"test/most_frequent_tag": 0.25}}
     ledger = filled(tmp_path, cells=lambda cell: cell.seed == 0, **known)
-    assert notes(ledger, "Toy") == ["On the test set of Toy: most frequent tag 0.250."]
+    assert notes(ledger, "Toy") == ["For comparison, on Toy: test/most frequent tag 0.250."]
 
 
 @pytest.mark.parametrize(

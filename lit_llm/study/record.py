@@ -92,10 +92,20 @@ def _as_json(value: Any) -> Any:
 
 
 def _items(key: str, value: Any) -> list[tuple[str, Any]]:
-    """A setting, or the elements of a list of paths one by one."""
-    if isinstance(value, list) and any(path_in(key, item) is not None for item in value):
-        return [(f"{key}[{number}]", item) for number, item in enumerate(value)]
-    return [(key, value)]
+    """A setting; where paths stand in a list of paths or of mappings, its elements one by one."""
+    if isinstance(value, list) and any(_names_path(key, item) for item in value):
+        parts = [(f"{key}[{number}]", item) for number, item in enumerate(value)]
+    elif isinstance(value, Mapping) and "[" in key:
+        return [(f"{key}.{name}", item) for name, item in value.items()]
+    else:
+        return [(key, value)]
+    return [found for part in parts for found in _items(*part)]
+
+
+def _names_path(key: str, item: Any) -> bool:
+    if isinstance(item, Mapping):
+        return any(path_in(f"{key}.{name}", value) is not None for name, value in item.items())
+    return path_in(key, item) is not None
 
 
 def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:

@@ -120,6 +120,19 @@ def test_paths_in_a_list_are_inputs_one_by_one(tmp_path):
     assert changed(before, after) == ["what data.files[0] holds", "what data.path holds"]
 
 
+def test_paths_in_mappings_of_a_list_are_inputs_one_by_one(tmp_path):
+    asked(tmp_path)
+    sources = "[{path: '${data}/train.txt', name: a}, {path: '${data}/none.txt'}]"
+    text = CHAIN.replace("settings: {", f"settings: {{data.sources: {sources}, ", 1)
+    before = asked(tmp_path, text=text)
+    assert "data.sources[0].path" in before[1]["inputs"]
+    assert before[1]["settings"]["data.sources[0].name"] == "a"
+    assert before[1]["settings"]["data.sources[1].path"].endswith("none.txt")
+    (tmp_path / "data" / "train.txt").write_text("Anna\tO\n")
+    changes = changed(before, asked(tmp_path, text=text))
+    assert changes == ["what data.path holds", "what data.sources[0].path holds"]
+
+
 def test_files_under_their_bare_names_are_inputs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "a.yaml").write_text("data: {path: {train: train.txt, val: dev.txt}}\n")

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import os
+import sys
+from collections.abc import Callable
 from typing import NoReturn
 
 
@@ -28,3 +31,21 @@ class CommandParser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Say it as an error that the command prints."""
         raise ValueError(f"{message}; {self.prog} --help lists the flags")
+
+
+def exit_code(command: str, action: Callable[[], int]) -> int:
+    """What ``action`` returns; 1 where it fails for a reason that the user is told in a sentence.
+
+    With ``LIT_LLM_TRACEBACK`` set the error is let through.
+
+    Args:
+        command: such as ``run``.
+        action: what the command does; raises ValueError or OSError.
+    """
+    try:
+        return action()
+    except (ValueError, OSError) as error:
+        if os.environ.get("LIT_LLM_TRACEBACK"):
+            raise
+        print(f"lit-llm {command}: {error}", file=sys.stderr)
+        return 1

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Sequence
 from itertools import takewhile
 from pathlib import Path
 
-from lit_llm.argument_parser import CommandParser
+from lit_llm.argument_parser import CommandParser, exit_code
 from lit_llm.tables.curves import draw_curves, read_curves
 
 DESCRIPTION = """\
@@ -27,20 +25,18 @@ def main(words: list[str]) -> int:
     Args:
         words: the command line after ``plot``.
     """
-    try:
-        parser = CommandParser("plot", DESCRIPTION)
-        parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="a run's directory")
-        parser.add_argument("--metrics", nargs="+", default=["train/loss", "val/loss"])
-        parser.add_argument("--out", type=Path, default=Path("curves.svg"))
-        options = parser.parse_args(words)
-        curves = [read_curves(run, options.metrics) for run in options.runs]
-        draw_curves(dict(zip(_names(options.runs), curves, strict=True)), options.out)
-        print(f"written: {options.out}")
-    except (ValueError, OSError) as error:
-        if os.environ.get("LIT_LLM_TRACEBACK"):
-            raise
-        print(f"lit-llm plot: {error}", file=sys.stderr)
-        return 1
+    return exit_code("plot", lambda: _plot(words))
+
+
+def _plot(words: list[str]) -> int:
+    parser = CommandParser("plot", DESCRIPTION)
+    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="a run's directory")
+    parser.add_argument("--metrics", nargs="+", default=["train/loss", "val/loss"])
+    parser.add_argument("--out", type=Path, default=Path("curves.svg"))
+    options = parser.parse_args(words)
+    curves = [read_curves(run, options.metrics) for run in options.runs]
+    draw_curves(dict(zip(_names(options.runs), curves, strict=True)), options.out)
+    print(f"written: {options.out}")
     return 0
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import fnmatch
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -18,7 +17,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 from rich.console import Console
 
-from lit_llm.argument_parser import CommandParser
+from lit_llm.argument_parser import CommandParser, exit_code
 from lit_llm.strict_yaml import Document
 from lit_llm.study.drawing import commands, graph, summary
 from lit_llm.study.engines import Engine, LocalEngine
@@ -97,14 +96,9 @@ def main(words: list[str]) -> int:
         words: the command line after ``run``.
     """
     try:
-        return _run(_parsed(words))
+        return exit_code("run", lambda: _run(_parsed(words)))
     except KeyboardInterrupt:
         return 130
-    except (ValueError, OSError) as error:
-        if os.environ.get("LIT_LLM_TRACEBACK"):
-            raise
-        print(f"lit-llm run: {error}", file=sys.stderr)
-        return 1
 
 
 def _parsed(words: list[str]) -> argparse.Namespace:

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import sys
-
-from lit_llm.argument_parser import CommandParser
+from lit_llm.argument_parser import CommandParser, exit_code
 from lit_llm.run_command import open_study, study_arguments
 from lit_llm.study.ledger import Ledger
 from lit_llm.study.plan import plan_study
@@ -27,17 +24,15 @@ def main(words: list[str]) -> int:
     Args:
         words: the command line after ``table``.
     """
-    try:
-        parser = CommandParser("table", DESCRIPTION)
-        study_arguments(parser)
-        parser.add_argument("--csv", action="store_true", help="print CSV instead of Markdown")
-        options = parser.parse_args(words)
-        study, results, runs = open_study(options)
-        plan = plan_study(study, runs)
-        print(write_table(Ledger(plan, results, runs), options.csv), end="")
-    except (ValueError, OSError) as error:
-        if os.environ.get("LIT_LLM_TRACEBACK"):
-            raise
-        print(f"lit-llm table: {error}", file=sys.stderr)
-        return 1
+    return exit_code("table", lambda: _table(words))
+
+
+def _table(words: list[str]) -> int:
+    parser = CommandParser("table", DESCRIPTION)
+    study_arguments(parser)
+    parser.add_argument("--csv", action="store_true", help="print CSV instead of Markdown")
+    options = parser.parse_args(words)
+    study, results, runs = open_study(options)
+    plan = plan_study(study, runs)
+    print(write_table(Ledger(plan, results, runs), options.csv), end="")
     return 0

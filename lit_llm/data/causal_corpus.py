@@ -12,6 +12,7 @@ from lit_llm.data.corpus_data_module import CorpusDataModule
 from lit_llm.data.corpus_source import CorpusSource
 from lit_llm.data.data_module import BatchConfig, Split
 from lit_llm.data.loader import Prepare
+from lit_llm.data.notices import count
 from lit_llm.data.stored_documents import by_source
 from lit_llm.data.streaming import StreamingConfig
 
@@ -85,9 +86,7 @@ class CausalCorpus(CorpusDataModule):
                 texts, backbone.tokenizer, self.max_length, stream=self.stream, stride=stride
             )
             for item in found:
-                notices["tokens to predict"] = (
-                    notices.get("tokens to predict", 0) + len(item["input_ids"]) - item["first"] - 1
-                )
+                count(notices, "tokens to predict", len(item["input_ids"]) - item["first"] - 1)
                 yield {**item, "source_ids": source_id}
 
     def item_options(self) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from lit_llm.data.data_module import BatchConfig, PackedDataModule, Split
 from lit_llm.data.documents import Document, document_text, read_documents
 from lit_llm.data.known_texts import known_texts, without_texts
 from lit_llm.data.loader import PackedLoader
+from lit_llm.data.notices import count
 from lit_llm.data.shuffled_words import with_shuffled_words
 from lit_llm.data.stored_documents import stored
 from lit_llm.data.stream_loader import StreamLoader
@@ -245,8 +246,8 @@ class CorpusDataModule(PackedDataModule):
         examples, found = ArrowTable(directory / "examples.arrow"), dict[str, int]()
         items = self.block_items(examples, self._backbone(), found, seed)
         write_table(directory / "items.arrow", items)
-        for what, count in found.items():
-            notices[what] = notices.get(what, 0) + count
+        for what, number in found.items():
+            count(notices, what, number)
         table = ArrowTable(directory / "items.arrow")
         return Block(table, self.target_counts_of(table))
 

@@ -9,6 +9,7 @@ from typing import TypedDict
 from lit_llm.data.cache import default_cache_dir
 from lit_llm.data.cells import Cell
 from lit_llm.data.corpus_source import CorpusSource, corpus_files, is_plain_text
+from lit_llm.data.notices import count
 from lit_llm.data.paragraphs import Paragraphs, row_paragraphs, split_paragraphs
 from lit_llm.data.splits import HubSplit
 from lit_llm.data.tables import read_table
@@ -90,7 +91,7 @@ def file_documents(
         if document["paragraphs"]:
             yield document
         else:
-            _count(notices, "empty documents left out")
+            count(notices, "empty documents left out")
 
 
 def document_text(document: Document) -> str:
@@ -125,7 +126,7 @@ def _text_documents(
         yield _document(f"{name}#{number}", source, group, paragraphs)
         lines = []
     if not number:
-        _count(notices, "text files without a line that is the document_marker")
+        count(notices, "text files without a line that is the document_marker")
     if paragraphs := split_paragraphs("\n".join(lines), source):
         yield _document(f"{name}#{number + 1}", source, group, paragraphs)
 
@@ -165,10 +166,6 @@ def _group(cell: Cell, column: str) -> str:
     if not isinstance(value, str | int | float):
         raise cell.error(column, f"{type(value).__name__} where the name of a group belongs")
     return str(value)
-
-
-def _count(notices: dict[str, int], what: str) -> None:
-    notices[what] = notices.get(what, 0) + 1
 
 
 def _document(id: str, source: CorpusSource, group: str | None, paragraphs: Paragraphs) -> Document:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from lit_llm.data.corpus_source import CorpusSource
 from lit_llm.data.documents import Document, document_text, read_documents
+from lit_llm.data.notices import count
 from lit_llm.data.text_key import text_key
 
 
@@ -44,5 +45,4 @@ def without_texts(
         if name is None:
             yield document
         else:
-            what = f"documents left out, for their text stands in {name}"
-            notices[what] = notices.get(what, 0) + 1
+            count(notices, f"documents left out, for their text stands in {name}")

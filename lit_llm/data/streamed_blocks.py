@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from lit_llm.data.cache import ArrowTable
 from lit_llm.data.document_stream import DocumentStream
 from lit_llm.data.documents import Document
+from lit_llm.data.notices import count
 
 
 @dataclass(frozen=True)
@@ -92,8 +93,8 @@ class StreamedBlocks:
             block = self._make(self._next_documents(), Path(name), seed)
         self._number += 1
         tokens = int(block.items.lengths.sum())
-        read = self._count("tokens of items", tokens)
-        documents = self._count("documents read", 0)
+        read = count(self.notices, "tokens of items", tokens)
+        documents = count(self.notices, "documents read", 0)
         passes = ", ".join(f"{s.source.label} {s.passes + 1}" for s in self.streams)
         rank_zero_info(
             f"streaming, block {self._number}: {len(block.items):,} items of {tokens:,} tokens; "
@@ -122,11 +123,7 @@ class StreamedBlocks:
         for source_id, (stream, share) in enumerate(
             zip(self.streams, self._per_block, strict=True)
         ):
-            count = int((self._number + 1) * share) - int(self._number * share)
-            for document in stream.take(count):
-                self._count("documents read", 1)
+            number = int((self._number + 1) * share) - int(self._number * share)
+            for document in stream.take(number):
+                count(self.notices, "documents read")
                 yield source_id, document
-
-    def _count(self, what: str, number: int) -> int:
-        self.notices[what] = self.notices.get(what, 0) + number
-        return self.notices[what]

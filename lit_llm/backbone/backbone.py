@@ -29,6 +29,7 @@ from lit_llm.backbone.packed_inputs import (
     packed_inputs,
     single_inputs,
 )
+from lit_llm.backbone.quick_modules import use_quick_modules
 from lit_llm.backbone.sizes import (
     SIZES,
     config_of_size,
@@ -170,9 +171,10 @@ class Backbone(nn.Module):
         self.model, self.config, self.head_loaded = model, model.config, report.head
         settle_padding(model, self.tokenizer)
         self._extra = {"use_cache": False} if takes_argument(model, "use_cache") else {}
-        model.train()  # transformers hands models over in evaluation mode
-        if head is not None:
-            head.train()
+        for part in (model, head):
+            if part is not None:
+                use_quick_modules(part)
+                part.train()  # transformers hands models over in evaluation mode
         self._tell(report)
         return head
 

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from typing import Any, cast
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from transformers import AttentionInterface, AttentionMaskInterface
 
+from lit_llm.backbone.quick_dropout import draw_dropped, kept_scale
 from lit_llm.backbone.segment_layout import SegmentLayout
 
 SEGMENT_ATTENTION = "lit_llm_segments"
 """The ``attn_implementation`` of a model that takes ``segments=SegmentLayout(batch)``."""
 
-_DRAWS = 2**15  # 15 random bits decide what is dropped
 _KEPT_LENGTH = 256  # longer segments' probabilities outweigh all else that a layer keeps
 _REFUSED = ("softcap", "position_bias", "s_aux", "cache", "output_attentions")
 
@@ -49,12 +48,12 @@ class _SegmentAttention(torch.autograd.Function):
             v_i = bucket.part(v, groups, groups)
             probs = _probabilities(q, k, layout, i, (heads, groups), scaling, causal)
             if dropout:
-                probs = _mark_dropped(probs, dropout)
+                probs = probs.copysign(draw_dropped(probs.shape, dropout).to(probs.device))
             kept = probs.relu() if dropout else probs
             torch.bmm(kept, v_i, out=bucket.part(out, heads, groups))
             saved.append(probs if dropout or bucket.length <= _KEPT_LENGTH else None)
         if dropout:
-            out *= _kept_scale(dropout)
+            out *= kept_scale(dropout)
         ctx.save_for_backward(q, k, v, *saved)
         ctx.layout, ctx.scaling, ctx.dropout, ctx.groups = layout, scaling, dropout, groups
         ctx.causal = causal
@@ -68,7 +67,7 @@ class _SegmentAttention(torch.autograd.Function):
         grad = _gather(grad_output, layout)
         grad.index_fill_(0, layout.rows(heads)[2], 0)  # nothing depends on an empty slot
         if ctx.dropout:
-            grad *= _kept_scale(ctx.dropout)
+            grad *= kept_scale(ctx.dropout)
         grad_q, grad_k, grad_v = _zero_ended(q), _zero_ended(k), _zero_ended(v)
         for i, (bucket, probs) in enumerate(zip(layout.buckets, saved, strict=True)):
             if probs is None:
@@ -130,24 +129,6 @@ def _product(left: Tensor, right: Tensor, scaling: float, out: Tensor | None = N
     if out is None:
         out = left.new_empty(left.shape[0], left.shape[1], right.shape[2])
     return torch.baddbmm(out, left, right, beta=0, alpha=scaling, out=out)
-
-
-def _mark_dropped(probs: Tensor, dropout: float) -> Tensor:
-    """Give dropped probabilities a minus sign.
-
-    One number from torch's generator seeds a faster one: repeatable where torch's is restored, at
-    a tenth of what ``nn.Dropout`` spends on random numbers on a CPU.
-    """
-    generator = np.random.Generator(np.random.SFC64(int(torch.randint(2**62, ()))))
-    words = generator.integers(2**64, size=-(-probs.numel() // 4), dtype=np.uint64)
-    draws = words.view(np.int16)[: probs.numel()].reshape(probs.shape) >> 1
-    draws -= np.int16(round(dropout * _DRAWS) - _DRAWS // 2)  # negative where dropped
-    return probs.copysign(torch.from_numpy(draws).to(probs.device))
-
-
-def _kept_scale(dropout: float) -> float:
-    kept = 1 - round(dropout * _DRAWS) / _DRAWS  # as ``_mark_dropped`` draws: the mean is exact
-    return 1 / kept if kept else 0.0
 
 
 def segment_attention(

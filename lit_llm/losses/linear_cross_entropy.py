@@ -12,6 +12,7 @@ from lit_llm.losses.chunked_logits import (
     CHUNK_TOKENS,
     check_linear,
     chunked_logits,
+    word_blocks,
 )
 
 
@@ -132,12 +133,9 @@ def _add_gradients(
     features, weight, bias = gradients
     if bias is not None:
         bias += slope_mV.sum(0)
-    slope_mV = slope_mV.to(features_mD.dtype)
-    if features is not None:
-        features[rows] = slope_mV @ weight_VD
-    if weight is None:
-        return
-    if weight.dtype == slope_mV.dtype:
-        weight.addmm_(slope_mV.t(), features_mD)
-    else:
-        weight += (slope_mV.t() @ features_mD).to(weight.dtype)
+    for words in word_blocks(slope_mV.shape[1]):
+        slope = slope_mV[:, words].to(features_mD.dtype)
+        if features is not None:
+            features[rows] += slope @ weight_VD[words]
+        if weight is not None:
+            weight[words] += slope.t() @ features_mD

@@ -10,7 +10,7 @@ from torch.autograd.function import once_differentiable
 from transformers import AttentionInterface, AttentionMaskInterface
 
 from lit_llm.backbone.quick_dropout import draw_dropped, kept_scale
-from lit_llm.backbone.segment_layout import SegmentLayout
+from lit_llm.backbone.segment_layout import SegmentLayout, Stripe
 
 SEGMENT_ATTENTION = "lit_llm_segments"
 """The ``attn_implementation`` of a model that takes ``segments=SegmentLayout(batch)``."""
@@ -44,14 +44,14 @@ class _SegmentAttention(torch.autograd.Function):
         q, k, v = (_gather(states, layout) for states in (query, key, value))
         out = _zero_ended(q)
         saved: list[Tensor | None] = []
-        for i, bucket in enumerate(layout.buckets):
-            v_i = bucket.part(v, groups, groups)
-            probs = _probabilities(q, k, layout, i, (heads, groups), scaling, causal)
+        for stripe in layout.stripes(causal, q.dtype):
+            probs = _probabilities(q, k, stripe, (heads, groups), scaling)
             if dropout:
                 probs = probs.copysign(draw_dropped(probs.shape, dropout).to(probs.device))
             kept = probs.relu() if dropout else probs
-            torch.bmm(kept, v_i, out=bucket.part(out, heads, groups))
-            saved.append(probs if dropout or bucket.length <= _KEPT_LENGTH else None)
+            stripe.put(kept @ stripe.keys(v, groups), out, heads, groups)
+            keep = dropout or stripe.bucket.length <= _KEPT_LENGTH
+            saved.append(probs if keep else None)
         if dropout:
             out *= kept_scale(dropout)
         ctx.save_for_backward(q, k, v, *saved)
@@ -69,40 +69,36 @@ class _SegmentAttention(torch.autograd.Function):
         if ctx.dropout:
             grad *= kept_scale(ctx.dropout)
         grad_q, grad_k, grad_v = _zero_ended(q), _zero_ended(k), _zero_ended(v)
-        for i, (bucket, probs) in enumerate(zip(layout.buckets, saved, strict=True)):
+        for stripe, probs in zip(layout.stripes(ctx.causal, q.dtype), saved, strict=True):
             if probs is None:
-                probs = _probabilities(q, k, layout, i, (heads, groups), ctx.scaling, ctx.causal)
-            q_i, grad_i = bucket.part(q, heads, groups), bucket.part(grad, heads, groups)
-            k_i, v_i = bucket.part(k, groups, groups), bucket.part(v, groups, groups)
+                probs = _probabilities(q, k, stripe, (heads, groups), ctx.scaling)
+            q_i, grad_i = (stripe.queries(x, heads, groups).flatten(1, 2) for x in (q, grad))
+            k_i, v_i = (stripe.keys(x, groups) for x in (k, v))
             kept = probs.relu() if ctx.dropout else probs
-            torch.bmm(kept.mT, grad_i, out=bucket.part(grad_v, groups, groups))
+            # A bucket's first stripe sees every key, and the others add to what it wrote.
+            beta = 0 if stripe.stop == stripe.bucket.length else 1
+            stripe.keys(grad_v, groups).baddbmm_(kept.mT, grad_i, beta=beta)
             scores = torch.bmm(grad_i, v_i.mT)  # gradients, of probabilities and then of scores
             if ctx.dropout:
                 scores = torch.ops.aten.threshold_backward(scores, probs, 0)  # 0 where dropped
                 probs = probs.abs()
             torch._softmax_backward_data(scores, probs, -1, q.dtype, grad_input=scores)
-            _product(scores, k_i, ctx.scaling, out=bucket.part(grad_q, heads, groups))
-            _product(scores.mT, q_i, ctx.scaling, out=bucket.part(grad_k, groups, groups))
+            stripe.put(_product(scores, k_i, ctx.scaling), grad_q, heads, groups)
+            stripe.keys(grad_k, groups).baddbmm_(scores.mT, q_i, beta=beta, alpha=ctx.scaling)
         grads = ((grad_q, heads), (grad_k, groups), (grad_v, groups))
         return *(_scatter(rows, layout, n) for rows, n in grads), None, None, None, None
 
 
 def _probabilities(
-    q: Tensor,
-    k: Tensor,
-    layout: SegmentLayout,
-    index: int,
-    heads: tuple[int, int],
-    scaling: float,
-    causal: bool,
+    q: Tensor, k: Tensor, stripe: Stripe, heads: tuple[int, int], scaling: float
 ) -> Tensor:
-    """A bucket's attention weights before dropout, (size * groups, heads // groups * l, l)."""
-    bucket, (num_heads, groups) = layout.buckets[index], heads
-    k_i = bucket.part(k, groups, groups)
-    probs = _product(bucket.part(q, num_heads, groups), k_i.mT, scaling)
-    bias = layout.bias(index, causal, q.dtype)
-    if bias is not None:
-        probs.view(bucket.size, num_heads, bucket.length, bucket.length).add_(bias)
+    """A stripe's attention weights before dropout, (size * groups, heads // groups * n, stop)."""
+    num_heads, groups = heads
+    q_i, k_i = stripe.queries(q, num_heads, groups).flatten(1, 2), stripe.keys(k, groups)
+    probs = _product(q_i, k_i.mT, scaling)
+    if stripe.bias is not None:
+        scores = probs.view(stripe.bucket.size, num_heads, -1, stripe.stop)
+        scores[..., -stripe.bias.shape[-1] :] += stripe.bias
     return torch.softmax(probs, -1, out=probs)
 
 
@@ -124,10 +120,9 @@ def _zero_ended(like: Tensor) -> Tensor:
     return rows
 
 
-def _product(left: Tensor, right: Tensor, scaling: float, out: Tensor | None = None) -> Tensor:
+def _product(left: Tensor, right: Tensor, scaling: float) -> Tensor:
     """``scaling * left @ right``, scaled before it is rounded."""
-    if out is None:
-        out = left.new_empty(left.shape[0], left.shape[1], right.shape[2])
+    out = left.new_empty(left.shape[0], left.shape[1], right.shape[2])
     return torch.baddbmm(out, left, right, beta=0, alpha=scaling, out=out)
 
 

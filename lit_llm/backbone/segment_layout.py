@@ -12,6 +12,9 @@ from lit_llm.batch import PackedBatch
 # Lengths are rounded up to this: torch's bf16 softmax takes 2-10 times longer a score for others,
 # and another bucket costs 0.1 ms a layer (16, 8 and merging neighbours were no faster, 64 slower).
 _STEP = 32
+# Causal attention of longer ones is computed in two halves. (At 512 tokens one piece took 224 ms,
+# two 109, four 98, and each further piece is one more rounding of the keys' gradients.)
+_WHOLE_LENGTH = 256
 _SCORES = 512 * 512  # scores of one head that a bucket may hold: temporaries stay in cache
 
 
@@ -28,6 +31,30 @@ class Bucket(NamedTuple):
         end = self.first + self.size * self.length
         share = rows[self.first * heads : end * heads]
         return share.view(self.size * groups, -1, rows.shape[-1])
+
+
+class Stripe(NamedTuple):
+    """Queries ``start`` to ``stop`` of a bucket's segments, with the keys that they may see."""
+
+    bucket: Bucket
+    start: int
+    stop: int  # no key from here on is seen
+    bias: Tensor | None  # added to the scores of the last keys: 0 or -inf; None hides nothing
+
+    def queries(self, rows: Tensor, heads: int, groups: int) -> Tensor:
+        """Their share of gathered vectors, (size * groups, heads // groups, stop - start, H)."""
+        part = self.bucket.part(rows, heads, groups)
+        places = part.view(len(part), heads // groups, self.bucket.length, -1)
+        return places[:, :, self.start : self.stop]
+
+    def put(self, results: Tensor, rows: Tensor, heads: int, groups: int) -> None:
+        """Write (size * groups, heads // groups * n, H) results to the queries' places in rows."""
+        places = self.queries(rows, heads, groups)
+        places.copy_(results.view(places.shape))
+
+    def keys(self, rows: Tensor, groups: int) -> Tensor:
+        """The share of the keys before ``stop``, (size * groups, stop, H)."""
+        return self.bucket.part(rows, groups, groups)[:, : self.stop]
 
 
 class SegmentLayout:
@@ -58,7 +85,7 @@ class SegmentLayout:
         self._device = batch.input_ids.device
         self._tokens: list[Tensor] = []
         self._rows: dict[int, tuple[Tensor, Tensor, Tensor]] = {}
-        self._biases: dict[tuple[int, bool, torch.dtype], Tensor | None] = {}
+        self._stripes: dict[tuple[bool, torch.dtype], list[Stripe]] = {}
         for members, length in _plan_buckets(lengths):
             member = torch.tensor(members, device=self._device)
             slot = torch.arange(length, device=self._device)
@@ -93,22 +120,45 @@ class SegmentLayout:
             self._rows[heads] = gather, scatter, is_empty.nonzero().squeeze(1)
         return self._rows[heads]
 
-    def bias(self, index: int, causal: bool, dtype: torch.dtype) -> Tensor | None:
-        """What hides scores of bucket ``index``: 0 or -inf; None where nothing is hidden.
+    def stripes(self, causal: bool, dtype: torch.dtype) -> list[Stripe]:
+        """What is computed together; of a bucket the stripe that sees most keys comes first.
 
-        Shaped (size, 1, 1, length), or (length, length) where causal: empty slots come last in a
-        segment, so the triangle alone keeps its tokens from seeing them.
+        A bucket is one stripe, or, where the future of long segments is hidden, two: the first
+        half's queries see half the keys, so a quarter of the scores is not computed.
+
+        Args:
+            causal: whether a token sees only the earlier tokens of its segment.
+            dtype: of the scores.
         """
-        key = (index, causal, dtype)
-        if key not in self._biases:
-            bucket = self.buckets[index]
-            hidden = bucket.empty[:, None, None]
-            if causal:
-                hidden = hidden.new_ones(bucket.length, bucket.length).triu(1)
-            bias = torch.zeros(hidden.shape, dtype=dtype, device=self._device)
-            bias.masked_fill_(hidden, -torch.inf)
-            self._biases[key] = bias if hidden.any() else None
-        return self._biases[key]
+        key = (causal, dtype)
+        if key not in self._stripes:
+            self._stripes[key] = [
+                Stripe(bucket, start, stop, self._bias(bucket, stop - start, causal, dtype))
+                for bucket in self.buckets
+                for start, stop in _cuts(bucket.length, causal)
+            ]
+        return self._stripes[key]
+
+    def _bias(
+        self, bucket: Bucket, queries: int, causal: bool, dtype: torch.dtype
+    ) -> Tensor | None:
+        """What hides scores: (size, 1, 1, length), or (queries, queries) where causal.
+
+        Empty slots come last in a segment, so the triangle alone keeps its tokens from seeing them.
+        """
+        hidden = bucket.empty[:, None, None]
+        if causal:
+            hidden = hidden.new_ones(queries, queries).triu(1)
+        bias = torch.zeros(hidden.shape, dtype=dtype, device=self._device)
+        return bias.masked_fill_(hidden, -torch.inf) if hidden.any() else None
+
+
+def _cuts(length: int, causal: bool) -> list[tuple[int, int]]:
+    """Where a bucket's stripes start and stop."""
+    if not causal or length <= _WHOLE_LENGTH:
+        return [(0, length)]
+    middle = length // (2 * _STEP) * _STEP
+    return [(middle, length), (0, middle)]
 
 
 def _plan_buckets(lengths: list[int]) -> list[tuple[list[int], int]]:

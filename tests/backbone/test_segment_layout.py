@@ -55,11 +55,26 @@ def test_empty_slots_repeat_their_own_segment():
 
 def test_bias_hides_empty_slots_or_the_future():
     layout = layout_of([31, 32], 63, [[0, 1]])
-    bias = layout.bias(0, False, torch.float32)
-    assert bias is not None
-    assert bias.shape == (2, 1, 1, 32)
-    assert (bias == -torch.inf).sum() == 1
-    triangle = layout.bias(0, True, torch.float32)
-    assert torch.equal(triangle, torch.full((32, 32), -torch.inf).triu(1))
-    assert layout_of([32], 32, [[0]]).bias(0, False, torch.float32) is None
-    assert layout.bias(0, False, torch.float32) is bias  # computed once for all layers
+    (stripe,) = layout.stripes(False, torch.float32)
+    assert stripe.bias is not None
+    assert stripe.bias.shape == (2, 1, 1, 32)
+    assert (stripe.bias == -torch.inf).sum() == 1
+    (triangle,) = layout.stripes(True, torch.float32)
+    assert torch.equal(triangle.bias, torch.full((32, 32), -torch.inf).triu(1))
+    assert layout_of([32], 32, [[0]]).stripes(False, torch.float32)[0].bias is None
+    assert layout.stripes(False, torch.float32)[0] is stripe  # computed once for all layers
+
+
+@pytest.mark.parametrize("length", [256, 257, 300, 512, 1000])
+def test_long_causal_segments_are_cut_in_two_of_which_the_first_sees_all(length):
+    layout = layout_of([length], length, [[0]])
+    slots = layout.buckets[0].length
+    cuts = [(stripe.start, stripe.stop) for stripe in layout.stripes(True, torch.float32)]
+    if length <= 256:
+        assert cuts == [(0, slots)]
+    else:
+        (middle, end), (start, stop) = cuts
+        assert (start, stop, end) == (0, middle, slots)
+        assert middle % 32 == 0
+        assert abs(2 * middle - slots) <= 32
+    assert [(s.start, s.stop) for s in layout.stripes(False, torch.float32)] == [(0, slots)]

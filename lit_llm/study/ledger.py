@@ -107,8 +107,13 @@ class Ledger:
         except Timeout:
             return True
 
-    def forecast(self) -> dict[str, Verdict]:
-        """The verdict on every cell if the study were run now."""
+    def forecast(self, figures_only: bool = False) -> dict[str, Verdict]:
+        """The verdict on every cell if the study were run now.
+
+        Args:
+            figures_only: a done cell stays done where what it left is on another machine and
+                would have to be made again for the cells to come.
+        """
         cells = self.plan.cells
         found: dict[str, Verdict] = {}
         again: set[str] = set()
@@ -128,7 +133,7 @@ class Ledger:
                 for need in cell.needs.values()
                 if found[need].kind == "done" and not self.is_here(cells[need])
             }
-            if not missing:
+            if figures_only or not missing:
                 self.hashes.save()
                 return found
             again |= missing

@@ -48,7 +48,7 @@ def study_table(plan: Plan, ledger: Ledger) -> StudyTable:
         ValueError: there are no results, or a metric is not in one.
     """
     study = plan.study
-    verdicts = ledger.forecast()
+    verdicts = ledger.forecast(figures_only=True)
     results = {
         name: read_results(ledger.results / name)
         for name, verdict in verdicts.items()

@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader
 from transformers import AutoConfig
 
 from lit_llm.batch import PackedBatch
-from lit_llm.data.data_module import BatchConfig
+from lit_llm.data.batch_config import BatchConfig
 from lit_llm.data.tagged_data_module import TaggedDataModule
 from lit_llm.data.text_data_module import TextDataModule
 from lit_llm.data.tokenizers import train_tokenizer

@@ -18,7 +18,7 @@ from lightning.pytorch import Callback
 
 from lit_llm.backbone.backbone import Backbone
 from lit_llm.batch import PackedBatch
-from lit_llm.data.data_module import BatchConfig
+from lit_llm.data.batch_config import BatchConfig
 from lit_llm.objectives.causal_lm import CausalLM
 from lit_llm.objectives.masked_lm import MaskedLM
 from lit_llm.objectives.sequence_classification import SequenceClassification

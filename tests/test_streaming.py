@@ -16,8 +16,8 @@ from transformers import AutoModelForPreTraining
 from lit_llm.backbone.backbone import Backbone
 from lit_llm.callbacks.checkpoints import Checkpoints
 from lit_llm.checkpoint_io import STATE
+from lit_llm.data.batch_config import BatchConfig
 from lit_llm.data.corpus_source import CorpusSource
-from lit_llm.data.data_module import BatchConfig
 from lit_llm.data.masked_corpus import MaskedCorpus
 from lit_llm.data.streaming import StreamingConfig
 from lit_llm.objectives.masked_lm import MaskedLM

@@ -28,7 +28,7 @@ from torch import Tensor
 from lit_llm.backbone.backbone import Backbone
 from lit_llm.callbacks.checkpoints import Checkpoints
 from lit_llm.callbacks.same_weights import SameWeights
-from lit_llm.data.data_module import BatchConfig
+from lit_llm.data.batch_config import BatchConfig
 from lit_llm.data.toy_ner import ToyNER
 from lit_llm.environment import environment
 from lit_llm.objectives.token_classification import TokenClassification

@@ -13,10 +13,11 @@ from experiments.speed.meter import Meter
 from experiments.speed.settings import Settings
 from lit_llm.backbone.backbone import Backbone
 from lit_llm.batch import PackedBatch
+from lit_llm.data.batch_config import BatchConfig
 from lit_llm.data.causal_corpus import CausalCorpus
 from lit_llm.data.conll2003 import CoNLL2003
 from lit_llm.data.corpus_source import CorpusSource
-from lit_llm.data.data_module import BatchConfig, PackedDataModule
+from lit_llm.data.data_module import PackedDataModule
 from lit_llm.data.imdb import IMDB
 from lit_llm.data.masked_corpus import MaskedCorpus
 from lit_llm.objectives.causal_lm import CausalLM

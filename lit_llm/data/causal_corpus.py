@@ -6,11 +6,12 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from lit_llm.batch import Item
+from lit_llm.data.batch_config import BatchConfig
 from lit_llm.data.cache import ArrowTable
 from lit_llm.data.causal_items import causal_items, served
 from lit_llm.data.corpus_data_module import CorpusDataModule
 from lit_llm.data.corpus_source import CorpusSource
-from lit_llm.data.data_module import BatchConfig, Split
+from lit_llm.data.data_module import Split
 from lit_llm.data.loader import Prepare
 from lit_llm.data.notices import count
 from lit_llm.data.stored_documents import by_source

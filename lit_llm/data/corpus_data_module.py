@@ -12,10 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lit_llm.batch import Item
+from lit_llm.data.batch_config import BatchConfig
 from lit_llm.data.cache import ArrowTable, fingerprint, write_table
 from lit_llm.data.corpus_identity import TOY, content_identity, stream_identity, toy_corpus
 from lit_llm.data.corpus_source import CorpusSource
-from lit_llm.data.data_module import BatchConfig, PackedDataModule, Split
+from lit_llm.data.data_module import PackedDataModule, Split
 from lit_llm.data.documents import Document, document_text, read_documents
 from lit_llm.data.known_texts import known_texts, without_texts
 from lit_llm.data.loader import PackedLoader

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from lit_llm.data.archives import unpacked
+from lit_llm.data.batch_config import BatchConfig
 from lit_llm.data.cache import file_hash, fingerprint
-from lit_llm.data.data_module import BatchConfig, Split
+from lit_llm.data.data_module import Split
 from lit_llm.data.sample import SampleConfig
 from lit_llm.data.sources import source_hash, split_sources
 from lit_llm.data.splits import HubSplit

@@ -13,10 +13,11 @@ from lightning.pytorch.utilities import rank_zero_info
 from numpy.typing import NDArray
 
 from lit_llm.batch import Item
+from lit_llm.data.batch_config import BatchConfig
 from lit_llm.data.cache import ArrowTable, build_once, fingerprint, write_table
 from lit_llm.data.corpus_data_module import CorpusDataModule
 from lit_llm.data.corpus_source import CorpusSource
-from lit_llm.data.data_module import BatchConfig, Split
+from lit_llm.data.data_module import Split
 from lit_llm.data.loader import Prepare
 from lit_llm.data.masking import Masking, MaskingConfig
 from lit_llm.data.sentence_baseline import SegmentBags

@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from lit_llm.data.batch_config import BatchConfig
 from lit_llm.data.corpus_source import CorpusSource
-from lit_llm.data.data_module import BatchConfig
 from lit_llm.data.document_stream import DocumentStream, Keep
 from lit_llm.data.packing import DEFAULT_ROW_LENGTH
 from lit_llm.data.stream_plan import StreamPlan

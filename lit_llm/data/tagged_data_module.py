@@ -6,7 +6,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from lit_llm.batch import Item
-from lit_llm.data.data_module import BatchConfig, PackedDataModule
+from lit_llm.data.batch_config import BatchConfig
+from lit_llm.data.data_module import PackedDataModule
 from lit_llm.data.sample import SampleConfig
 from lit_llm.data.token_items import token_items
 

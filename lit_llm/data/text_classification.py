@@ -7,7 +7,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from lit_llm.data.data_module import BatchConfig, Split
+from lit_llm.data.batch_config import BatchConfig
+from lit_llm.data.data_module import Split
 from lit_llm.data.sample import SampleConfig
 from lit_llm.data.sources import Paths, source_hash, split_sources
 from lit_llm.data.splits import HubSplit

@@ -6,8 +6,9 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from lit_llm.data import toy
+from lit_llm.data.batch_config import BatchConfig
 from lit_llm.data.cache import package_hash
-from lit_llm.data.data_module import BatchConfig, Split
+from lit_llm.data.data_module import Split
 from lit_llm.data.sample import SampleConfig
 from lit_llm.data.tagged_data_module import TaggedDataModule
 from lit_llm.data.toy.baselines import toy_rows

@@ -14,8 +14,10 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from lit_llm.backbone.backbone import Backbone
 from lit_llm.batch import PackedBatch
+from lit_llm.objectives.divergence import diverged
 from lit_llm.objectives.evaluation import Evaluation, Predictions, UnitEvaluation
 from lit_llm.objectives.identity import identity, refuse_other_run
+from lit_llm.objectives.votes import settle
 from lit_llm.optim import (
     OptimizerConfig,
     build_optimizer,
@@ -24,14 +26,6 @@ from lit_llm.optim import (
     set_rates,
 )
 from lit_llm.schedules import ScheduleConfig
-from lit_llm.signals import StopSignals
-
-REQUESTS = ("save", *StopSignals.NAMES)
-"""What a rank can ask of all ranks; it travels with the loss, at no collective of its own."""
-
-
-class DivergedError(ArithmeticError):
-    """The loss or a gradient is not finite; raised on every rank, before the step is made."""
 
 
 class Objective(LightningModule):
@@ -48,7 +42,7 @@ class Objective(LightningModule):
     Attributes:
         term_weights: the loss terms and what each weighs: the step's loss is the sum over terms of
             weight * (sum of losses) / (number of targets).
-        requests: what this rank wants to happen after the optimizer step, of ``REQUESTS``.
+        requests: what this rank wants to happen after the optimizer step, of ``votes.REQUESTS``.
         agreed: what some rank wanted to happen after the last one; the same on all ranks.
 
     Args:
@@ -241,7 +235,9 @@ class Objective(LightningModule):
         self._step_log = {"train/loss": loss, "train/grad_norm": norm.item()}
         if len(means) > 1:
             self._step_log |= {f"train/{name}_loss": mean for name, mean in means.items()}
-        self._refuse_divergence(broken_ranks)
+        infinite = bool(broken_ranks) and self.trainer.precision != "16-mixed"  # its scaler probes
+        if infinite or not math.isfinite(loss):
+            raise diverged(self, self.trainer.global_step + 1, loss, norm.item())
         if gradient_clip_algorithm in (None, "norm") and gradient_clip_val:
             scale = scale * min(1.0, gradient_clip_val / (self._step_log["train/grad_norm"] + 1e-6))
         torch._foreach_mul_(gradients, scale)
@@ -258,34 +254,9 @@ class Objective(LightningModule):
 
         Every rank must call this as often as the others.
         """
-        if sums is None and self.trainer.world_size == 1:
-            self.agreed = frozenset(self.requests)
-            self.requests.clear()
-            return []
-        asked = [float(name in self.requests) for name in REQUESTS]
+        self.agreed, sums_of_all = settle(self.requests, sums, self.trainer.world_size, self.device)
         self.requests.clear()
-        votes = torch.tensor(asked, dtype=torch.float64, device=self.device)
-        votes = votes if sums is None else torch.cat([sums, votes])
-        if self.trainer.world_size > 1:
-            torch.distributed.all_reduce(votes)
-        found: list[float] = votes.tolist()
-        counts = found[-len(REQUESTS) :]
-        self.agreed = frozenset(name for name, n in zip(REQUESTS, counts, strict=True) if n)
-        return found[: -len(REQUESTS)]
-
-    def _refuse_divergence(self, broken_ranks: float) -> None:
-        """All ranks know of each other's fault, so that they stop together."""
-        loss, norm = self._step_log["train/loss"], self._step_log["train/grad_norm"]
-        scaled = self.trainer.precision == "16-mixed"  # its scaler probes for infinite gradients
-        if math.isfinite(loss) and (scaled or not broken_ranks):
-            return
-        bad = [name for name, p in self.named_parameters() if not _finite(p.grad)]
-        where = f", first in {bad[0]} (of {len(bad)} parameters)" if bad else ""
-        raise DivergedError(
-            f"training diverged at step {self.trainer.global_step + 1}: loss {loss}, gradient norm "
-            f"{norm}{where}; the step was not made, and the last checkpoint and best/ are from "
-            "before it. Lower the learning rate, warm up longer or clip harder"
-        )
+        return sums_of_all
 
     def on_train_batch_end(self, outputs: Any, batch: PackedBatch, batch_idx: int) -> None:
         """Log the step that has just been made: global loss, gradient norm before clipping."""
@@ -346,10 +317,6 @@ class Objective(LightningModule):
             "optimizer": optimizer,
             "lr_scheduler": {"scheduler": schedule, "interval": "step"},
         }
-
-
-def _finite(gradient: Tensor | None) -> bool:
-    return gradient is None or bool(gradient.isfinite().all())
 
 
 def _limited(trainer: Any, limit: int | float) -> bool:

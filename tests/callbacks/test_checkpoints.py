@@ -18,7 +18,7 @@ from lit_llm.backbone.backbone import Backbone
 from lit_llm.callbacks.best_model import BestModel, epochs_made
 from lit_llm.callbacks.checkpoints import Checkpoints
 from lit_llm.checkpoint_io import STATE, checkpoints, step_of
-from lit_llm.data.data_module import BatchConfig
+from lit_llm.data.batch_config import BatchConfig
 from lit_llm.loggers import MetricsCSV
 from lit_llm.objectives.token_classification import TokenClassification
 from lit_llm.optim import OptimizerConfig

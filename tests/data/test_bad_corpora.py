@@ -14,9 +14,9 @@ from lit_llm.__main__ import main
 from lit_llm.backbone.backbone import Backbone
 from lit_llm.check_settings import _ReadOnly
 from lit_llm.cli_options import own_options
+from lit_llm.data.batch_config import BatchConfig
 from lit_llm.data.causal_corpus import CausalCorpus
 from lit_llm.data.corpus_source import CorpusSource
-from lit_llm.data.data_module import BatchConfig
 from lit_llm.data.masked_corpus import MaskedCorpus
 from lit_llm.data.masking import MaskingConfig
 from lit_llm.data.tokenizers import train_tokenizer

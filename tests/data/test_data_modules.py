@@ -10,8 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from lit_llm.data import imdb as imdb_module
+from lit_llm.data.batch_config import BatchConfig
 from lit_llm.data.conll2003 import CoNLL2003
-from lit_llm.data.data_module import BatchConfig
 from lit_llm.data.imdb import IMDB, development_ids
 from lit_llm.data.text_classification import TextClassification
 from lit_llm.data.tokenizers import train_tokenizer

@@ -2,7 +2,7 @@
 
 import pytest
 
-from lit_llm.data.data_module import BatchConfig
+from lit_llm.data.batch_config import BatchConfig
 from lit_llm.data.sample import SampleConfig, Selection
 from lit_llm.data.toy_ner import ToyNER
 from lit_llm.data.toy_reviews import ToyReviews

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
+from lit_llm.data.batch_config import BatchConfig
 from lit_llm.data.causal_corpus import CausalCorpus
 from lit_llm.data.corpus_source import CorpusSource
-from lit_llm.data.data_module import BatchConfig
 from lit_llm.data.masked_corpus import MaskedCorpus
 from lit_llm.data.packing import TokensPerBatch
 from lit_llm.data.streaming import StreamingConfig

@@ -9,10 +9,10 @@ from transformers import AutoModelForCausalLM, GPT2LMHeadModel, LlamaForCausalLM
 
 from lit_llm.backbone.backbone import Backbone
 from lit_llm.batch import PackedBatch
+from lit_llm.data.batch_config import BatchConfig
 from lit_llm.data.causal_corpus import CausalCorpus
 from lit_llm.data.causal_items import served
 from lit_llm.data.corpus_source import CorpusSource
-from lit_llm.data.data_module import BatchConfig
 from lit_llm.objectives.causal_lm import CausalLM
 from lit_llm.optim import OptimizerConfig
 from lit_llm.schedules import ScheduleConfig

@@ -14,8 +14,8 @@ from transformers import (
 
 from lit_llm.backbone.backbone import Backbone
 from lit_llm.batch import PackedBatch
+from lit_llm.data.batch_config import BatchConfig
 from lit_llm.data.corpus_source import CorpusSource
-from lit_llm.data.data_module import BatchConfig
 from lit_llm.data.masked_corpus import MaskedCorpus
 from lit_llm.data.masking import MaskingConfig
 from lit_llm.data.word_pieces import continuing_pieces

@@ -7,7 +7,7 @@ from transformers import AutoModelForTokenClassification
 
 from lit_llm.backbone.backbone import Backbone
 from lit_llm.batch import PackedBatch
-from lit_llm.objectives.objective import DivergedError
+from lit_llm.objectives.divergence import DivergedError
 from lit_llm.objectives.token_classification import TokenClassification
 from lit_llm.optim import OptimizerConfig
 from lit_llm.schedules import ScheduleConfig

@@ -4,7 +4,7 @@ import pytest
 from transformers import AutoModelForSequenceClassification
 
 from lit_llm.backbone.backbone import Backbone
-from lit_llm.data.data_module import BatchConfig
+from lit_llm.data.batch_config import BatchConfig
 from lit_llm.objectives.sequence_classification import SequenceClassification
 from tests.helpers import Texts, quick_trainer, save_tiny, texts
 

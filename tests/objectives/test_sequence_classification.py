@@ -4,7 +4,7 @@ from transformers import AutoModelForSequenceClassification
 
 from lit_llm.backbone.backbone import Backbone
 from lit_llm.batch import PackedBatch
-from lit_llm.data.data_module import BatchConfig
+from lit_llm.data.batch_config import BatchConfig
 from lit_llm.objectives.evaluation import Predictions
 from lit_llm.objectives.sequence_classification import SequenceClassification
 from lit_llm.optim import OptimizerConfig

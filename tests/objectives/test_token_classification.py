@@ -4,7 +4,7 @@ from transformers import AutoModelForTokenClassification
 
 from lit_llm.backbone.backbone import Backbone
 from lit_llm.batch import PackedBatch
-from lit_llm.data.data_module import BatchConfig
+from lit_llm.data.batch_config import BatchConfig
 from lit_llm.objectives.token_classification import TokenClassification
 from lit_llm.optim import OptimizerConfig
 from tests.helpers import (

@@ -2,9 +2,9 @@
 
 import random
 
+from lit_llm.data.batch_config import BatchConfig
 from lit_llm.data.causal_corpus import CausalCorpus
 from lit_llm.data.corpus_source import CorpusSource
-from lit_llm.data.data_module import BatchConfig
 from lit_llm.data.masked_corpus import MaskedCorpus
 from tests.helpers import words
 

@@ -6,13 +6,13 @@ import argparse
 import logging
 import os
 import sys
-import traceback
 from collections.abc import Iterator
 from contextlib import ExitStack
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
-from lit_llm.argument_parser import CommandParser
+from lit_llm.argument_parser import CommandParser, exit_code
 from lit_llm.predict_input import (
     INPUT_FORMATS,
     Request,
@@ -21,6 +21,7 @@ from lit_llm.predict_input import (
     requests_of_texts,
 )
 from lit_llm.run_directory import existing_run
+from lit_llm.sampling import Sampling
 
 if TYPE_CHECKING:  # torch takes seconds to import, and a mistyped flag should not
     from lit_llm.predict_model import Predictor
@@ -44,9 +45,6 @@ A causal language model adds a "continuation": the most probable one, or a sampl
   lit-llm predict --run DIR --text "Once upon a time" --temperature 0.8 --top_p 0.95
 """
 
-SAMPLING = {"max_new_tokens": int, "temperature": float, "top_k": int, "top_p": float, "seed": int}
-"""Flags of causal language models, by the names and types of ``Sampling``."""
-
 
 def main(words: list[str]) -> int:
     """Run ``predict``; the process's exit code.
@@ -54,18 +52,7 @@ def main(words: list[str]) -> int:
     Args:
         words: the command line after ``predict``.
     """
-    try:
-        _predict(_parsed(words))
-        sys.stdout.flush()
-    except BrokenPipeError:  # whoever read standard output has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
-    except (ValueError, OSError) as error:
-        if os.environ.get("LIT_LLM_TRACEBACK"):
-            traceback.print_exc()
-        _tell(str(error))
-        return 1
-    return 0
+    return exit_code("predict", lambda: _predict(_parsed(words)))
 
 
 def _parsed(words: list[str]) -> argparse.Namespace:
@@ -79,8 +66,10 @@ def _parsed(words: list[str]) -> argparse.Namespace:
     add("--json", action="store_true", help="JSONL on a terminal too")
     add("--logits", action="store_true", help="add raw scores, for entities those of every word")
     add("--device", choices=("auto", "cpu", "cuda"), default="auto", help="default: auto")
-    for name, kind in SAMPLING.items():
-        add(f"--{name}", type=kind, metavar="NUMBER", help="of a causal language model's sample")
+    for flag in fields(Sampling):
+        default = "" if flag.default is None else f" (default: {flag.default})"
+        text = f"causal language models: {flag.metadata['help']}{default}"
+        add(f"--{flag.name}", type=flag.metadata["type"], metavar="NUMBER", help=text)
     add("--allow_import", action="append", default=[], metavar="PACKAGE", help="a package of yours")
     options = parser.parse_args(words)
     if not options.run:
@@ -95,7 +84,17 @@ def _parsed(words: list[str]) -> argparse.Namespace:
     return options
 
 
-def _predict(options: argparse.Namespace) -> None:
+def _predict(options: argparse.Namespace) -> int:
+    try:
+        _write_predictions(options)
+        sys.stdout.flush()
+    except BrokenPipeError:  # whoever read standard output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    return 0
+
+
+def _write_predictions(options: argparse.Namespace) -> None:
     run_dir = existing_run(options.run, "--run", "best")
     with ExitStack() as stack:
         predictor = _load(options, run_dir)
@@ -122,9 +121,8 @@ def _load(options: argparse.Namespace, run_dir: Path) -> Predictor | TextGenerat
     import torch
 
     from lit_llm.predict_run import load_predictor
-    from lit_llm.predict_text import Sampling
 
-    given = {name: getattr(options, name) for name in SAMPLING}
+    given = {flag.name: getattr(options, flag.name) for flag in fields(Sampling)}
     sampling = Sampling(**{name: value for name, value in given.items() if value is not None})
     device = options.device
     if device == "auto":

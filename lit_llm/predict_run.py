@@ -14,7 +14,8 @@ from lit_llm.backbone.backbone import Backbone
 from lit_llm.data.data_module import checked_max_length
 from lit_llm.objectives.objective import Objective
 from lit_llm.predict_model import Predictor, Reading
-from lit_llm.predict_text import Sampling, TextGenerator
+from lit_llm.predict_text import TextGenerator
+from lit_llm.sampling import Sampling
 
 _SKIPPED = {"backbone", "optimizer", "schedule"}
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,55 +15,7 @@ from lit_llm.backbone.tokenizer import load_tokenizer
 from lit_llm.data.causal_items import document_ends
 from lit_llm.data.subwords import Subwords
 from lit_llm.predict_input import Request
-
-
-@dataclass(frozen=True)
-class Sampling:
-    """How the next token is chosen.
-
-    Attributes:
-        max_new_tokens: of a continuation; it ends earlier where the model ends the document.
-        temperature: logits are divided by it; 0 takes the most probable token (greedy).
-        top_k: only the k most probable tokens may be drawn; None for all.
-        top_p: only the most probable tokens that make up this much probability (nucleus sampling,
-            Holtzman et al. 2020, arXiv:1904.09751); None for all.
-        seed: of the draws; each request has its own stream, whatever stands before it.
-
-    Raises:
-        ValueError: a number that makes no sense; ``top_k``, ``top_p`` without a temperature.
-    """
-
-    max_new_tokens: int = 100
-    temperature: float = 0.0
-    top_k: int | None = None
-    top_p: float | None = None
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if self.max_new_tokens < 1:
-            raise ValueError(f"--max_new_tokens {self.max_new_tokens}: at least 1 was expected")
-        if not 0 <= self.temperature < float("inf"):
-            raise ValueError(f"--temperature {self.temperature}: 0 or more was expected")
-        if self.top_k is not None and self.top_k < 1:
-            raise ValueError(f"--top_k {self.top_k}: at least 1 was expected")
-        if self.top_p is not None and not 0 < self.top_p <= 1:
-            raise ValueError(f"--top_p {self.top_p}: above 0 and at most 1 was expected")
-        if self.temperature == 0 and (self.top_k or self.top_p):
-            raise ValueError(
-                "--top_k and --top_p choose what is drawn from: give --temperature too"
-            )
-
-    def arguments(self) -> dict[str, Any]:
-        """As ``generate`` takes them; a stored generation configuration has no say."""
-        fixed = {"max_new_tokens": self.max_new_tokens, "use_cache": True, "num_beams": 1}
-        if self.temperature == 0:
-            return {**fixed, "do_sample": False, "temperature": None, "top_k": None, "top_p": None}
-        drawn = {
-            "temperature": self.temperature,
-            "top_k": self.top_k or 0,
-            "top_p": self.top_p or 1.0,
-        }
-        return {**fixed, "do_sample": True, **drawn}
+from lit_llm.sampling import Sampling
 
 
 class TextGenerator:

@@ -11,7 +11,8 @@ from transformers import AutoModelForCausalLM
 
 from lit_llm.__main__ import main
 from lit_llm.predict_input import Request
-from lit_llm.predict_text import Sampling, TextGenerator
+from lit_llm.predict_text import TextGenerator
+from lit_llm.sampling import Sampling
 from tests.helpers import save_tiny
 
 STORIES = Path(__file__).parents[2] / "shared" / "models" / "stories260k"

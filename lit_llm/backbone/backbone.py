@@ -20,6 +20,7 @@ from lit_llm.backbone.architecture import is_causal, load_config, set_task, take
 from lit_llm.backbone.attention import implementation_name, mask_dtype, segment_arguments
 from lit_llm.backbone.building import build_model, save_model, settle_padding
 from lit_llm.backbone.dropout import set_dropout
+from lit_llm.backbone.last_block import last_block_at
 from lit_llm.backbone.layer_groups import LayerGroups, layer_groups
 from lit_llm.backbone.loading import LoadReport, transfer
 from lit_llm.backbone.packed_inputs import (
@@ -210,6 +211,25 @@ class Backbone(nn.Module):
             output.hidden_states if all_layers else output.last_hidden_state
         )
         return hidden
+
+    def at(self, batch: PackedBatch, positions_M: Tensor) -> Tensor:
+        """Hidden states of some tokens of a packed batch, (M, D), as ``forward`` gives them.
+
+        The last block of BERT and its like leaves out most of what it would compute for others:
+        of six blocks' work on masked language modelling an eighth.
+
+        Args:
+            batch: as for ``forward``.
+            positions_M: where the tokens stand in the flattened (R, L) batch, int64; M may be 0.
+
+        Raises:
+            ValueError: as ``forward``.
+        """
+        if self.model is None:
+            raise ValueError("call build() before the backbone runs")
+        with last_block_at(self.model, positions_M) as reduced:
+            hidden: Tensor = self(batch).flatten(0, 1)
+        return hidden if reduced else hidden[positions_M]
 
     def layer_groups(self) -> LayerGroups:
         """The base model's parameters in order: embeddings, block 0, ..., perhaps final.

@@ -7,16 +7,17 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from lit_llm.backbone.backbone import Backbone
 from lit_llm.batch import PackedBatch
 
 Pooling = Literal["first", "last", "mean"]
 
 
-def pool(hidden_RLD: Tensor, batch: PackedBatch, pooling: Pooling) -> Tensor:
+def pool(backbone: Backbone, batch: PackedBatch, pooling: Pooling) -> Tensor:
     """The first or last token of each example, or the mean over its tokens.
 
     Args:
-        hidden_RLD: hidden states of the batch, (R, L, D).
+        backbone: computes hidden states.
         batch: says where each example stands.
         pooling: which tokens speak for the example.
 
@@ -26,14 +27,18 @@ def pool(hidden_RLD: Tensor, batch: PackedBatch, pooling: Pooling) -> Tensor:
     Raises:
         ValueError: another word than first, last or mean.
     """
-    flat = hidden_RLD.flatten(0, 1)
     if pooling == "first":
-        return flat[batch.segment_starts]
+        return backbone.at(batch, batch.segment_starts)
     if pooling == "last":
-        return flat[batch.segment_starts + batch.segment_lengths - 1]
+        return backbone.at(batch, batch.segment_starts + batch.segment_lengths - 1)
     if pooling != "mean":
         raise ValueError(f"pooling is first, last or mean, not {pooling!r}")
-    segments = batch.segment_ids.flatten()
+    return mean_of_tokens(backbone(batch), batch)
+
+
+def mean_of_tokens(hidden_RLD: Tensor, batch: PackedBatch) -> Tensor:
+    """The mean over each example's tokens, (B, D); see ``pool``."""
+    flat, segments = hidden_RLD.flatten(0, 1), batch.segment_ids.flatten()
     kept = segments >= 0
     dtype = torch.promote_types(flat.dtype, torch.float32)
     sums = torch.zeros(batch.num_examples, flat.shape[1], dtype=dtype, device=flat.device)

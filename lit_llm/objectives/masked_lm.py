@@ -82,13 +82,13 @@ class MaskedLM(Objective):
 
     def logits(self, batch: PackedBatch) -> Tensor:
         """Scores of the vocabulary at the masked positions, (M, V); for a few targets."""
-        logits: Tensor = self._head(self._masked(self.backbone(batch), batch))
+        logits: Tensor = self._head(self._vectors(batch)[0])
         return logits
 
     def terms(self, batch: PackedBatch) -> dict[str, tuple[Tensor, Tensor]]:
         """Cross-entropies summed over masked tokens, and over pairs of segments."""
-        head, hidden_RLD = self._head, self.backbone(batch)
-        features = head.features(self._masked(hidden_RLD, batch))
+        head, (masked_MD, first_BD) = self._head, self._vectors(batch)
+        features = head.features(masked_MD)
         masked = linear_cross_entropy(
             features, head.output_weight, batch.target("labels"), head.output_bias
         )
@@ -97,7 +97,7 @@ class MaskedLM(Objective):
         labels = batch.target("sentence_labels")
         return {
             "masked": masked,
-            "sentence": cross_entropy(self._sentence_logits(hidden_RLD, batch), labels),
+            "sentence": cross_entropy(self._sentence_logits(first_BD), labels),
         }
 
     def evaluation(self) -> SummedEvaluation:
@@ -109,20 +109,23 @@ class MaskedLM(Objective):
         assert isinstance(self.head, LMHead)
         return self.head
 
-    @staticmethod
-    def _masked(hidden_RLD: Tensor, batch: PackedBatch) -> Tensor:
-        """Hidden vectors of the masked tokens, (M, D)."""
-        return hidden_RLD.flatten(0, 1)[batch.target("positions")]
+    def _vectors(self, batch: PackedBatch) -> tuple[Tensor, Tensor]:
+        """Hidden vectors of the masked tokens, (M, D), and of the examples' first ones, (B, D)."""
+        masked_M = batch.target("positions")
+        if self.sentence_objective == "none":
+            masked_MD = self.backbone.at(batch, masked_M)
+            return masked_MD, masked_MD[:0]
+        vectors = self.backbone.at(batch, torch.cat([masked_M, batch.segment_starts]))
+        return vectors[: len(masked_M)], vectors[len(masked_M) :]
 
-    def _sentence_logits(self, hidden_RLD: Tensor, batch: PackedBatch) -> Tensor:
+    def _sentence_logits(self, first_BD: Tensor) -> Tensor:
         """Scores of the examples from their first tokens, (B, 2)."""
         assert self._head.sentence is not None
-        first_BD = hidden_RLD.flatten(0, 1)[batch.segment_starts]
         return self._head.sentence(first_BD)  # type: ignore[no-any-return]
 
     def _sums(self, batch: PackedBatch) -> dict[str, Tensor]:
-        head, hidden_RLD = self._head, self.backbone(batch)
-        features = head.features(self._masked(hidden_RLD, batch))
+        head, (masked_MD, first_BD) = self._head, self._vectors(batch)
+        features = head.features(masked_MD)
         log_likelihood_M, correct_M = linear_log_likelihood(
             features, head.output_weight, batch.target("labels"), head.output_bias
         )
@@ -134,7 +137,7 @@ class MaskedLM(Objective):
         if self.sentence_objective == "none":
             return sums
         labels = batch.target("sentence_labels")
-        logits = self._sentence_logits(hidden_RLD, batch)
+        logits = self._sentence_logits(first_BD)
         right_B = logits.argmax(1) == labels
         source_B = batch.target("source_ids")
         for i, name in enumerate(self._source_names()):

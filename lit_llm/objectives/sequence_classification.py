@@ -94,11 +94,10 @@ class SequenceClassification(Objective):
 
     def logits(self, batch: PackedBatch) -> Tensor:
         """Scores of the batch's texts, (B, C)."""
-        hidden_RLD = self.backbone(batch)
         assert self.head is not None
         if batch.num_examples == 0:  # filler only: keep the head on the graph
-            return self.head(hidden_RLD[0, :1])  # type: ignore[no-any-return]
-        return self.head(pool(hidden_RLD, batch, self.pooling))  # type: ignore[no-any-return]
+            return self.head(self.backbone(batch)[0, :1])  # type: ignore[no-any-return]
+        return self.head(pool(self.backbone, batch, self.pooling))  # type: ignore[no-any-return]
 
     def loss(self, logits: Tensor, batch: PackedBatch) -> tuple[Tensor, Tensor]:
         """The problem's loss summed over texts, and their (weighted) number."""

@@ -69,11 +69,10 @@ class TokenClassification(Objective):
 
     def logits(self, batch: PackedBatch) -> Tensor:
         """Scores of the batch's words, (M, C)."""
-        hidden_RLD = self.backbone(batch)
         assert self.head is not None
         if batch.num_examples == 0:  # filler only: keep the head on the graph
-            return self.head(hidden_RLD[0, :1])  # type: ignore[no-any-return]
-        return self.head(hidden_RLD.flatten(0, 1)[batch.targets["positions"]])  # type: ignore[no-any-return]
+            return self.head(self.backbone(batch)[0, :1])  # type: ignore[no-any-return]
+        return self.head(self.backbone.at(batch, batch.targets["positions"]))  # type: ignore[no-any-return]
 
     def loss(self, logits: Tensor, batch: PackedBatch) -> tuple[Tensor, Tensor]:
         """Cross-entropy summed over words, and their number."""

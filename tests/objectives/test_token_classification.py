@@ -113,7 +113,7 @@ def test_only_scored_words_get_a_gradient(source):
     scored = {**item, "target_positions": [1], "labels": [2], "unit_ids": [0]}
     batch = PackedBatch.pack([scored], [[0]], len(item["input_ids"]), pad_token_id=0)
     hidden = model.backbone(batch).detach().requires_grad_()
-    model.backbone.forward = lambda batch: hidden
+    model.backbone.at = lambda batch, positions: hidden.flatten(0, 1)[positions]
     total, count = model.loss(model.logits(batch), batch)
     total.backward()
     assert count == 1

@@ -94,14 +94,17 @@ def write_results(
     facts: Mapping[str, Any],
     predictions_of: str,
 ) -> dict[str, Any]:
-    """Write ``results.json``, ``predictions.jsonl`` and ``report.md``; the results.
+    """Write ``results.json``, ``report.md`` and, of what predicts, ``predictions.jsonl``.
 
     Args:
         directory: the run's, or the command's inside it.
         split_results: what ``Objective.results`` holds: metrics, tables, text and records of each
             evaluated split.
         facts: what else to record (seed, best step, parameters, training totals, ...).
-        predictions_of: the split whose records are written.
+        predictions_of: the split whose records are written; a language model has none.
+
+    Returns:
+        The results.
     """
     metrics = {
         f"{split}/{name}": value
@@ -111,7 +114,11 @@ def write_results(
     tables = {split: result["tables"] for split, result in split_results.items()}
     results = {"schema": RESULTS_SCHEMA, **facts, "metrics": metrics, "tables": tables}
     records = split_results.get(predictions_of, {}).get("records", [])
-    write_records(directory / "predictions.jsonl", records)
+    predictions = directory / "predictions.jsonl"
+    if records:
+        write_records(predictions, records)
+    else:
+        predictions.unlink(missing_ok=True)
     write_text(directory / "report.md", render_report(results, split_results))
     write_json(directory / "results.json", results)
     return results

@@ -100,4 +100,6 @@ def _write(directory: Path, model: Objective, facts: dict[str, Any], splits: lis
             rank_zero_info(f"  {name:<28} {value:.4f}")
     for name, value in results["references"].items():
         rank_zero_info(f"  {'reference: ' + name:<28} {value:.4f}")
-    rank_zero_info(f"written to {directory}/: results.json, predictions.jsonl, report.md")
+    names = ("results.json", "predictions.jsonl", "report.md")
+    written = ", ".join(name for name in names if (directory / name).exists())
+    rank_zero_info(f"written to {directory}/: {written}")

@@ -51,6 +51,13 @@ def test_results_hold_metrics_of_every_split(tmp_path):
         assert words in report
 
 
+def test_what_predicts_nothing_leaves_no_empty_file(tmp_path):
+    (tmp_path / "predictions.jsonl").write_text("of an earlier command")
+    result = {"metrics": {"loss": 0.5}, "tables": {}, "text": "", "records": []}
+    write_results(tmp_path, {"val": result}, {}, "val")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["report.md", "results.json"]
+
+
 def test_trained_run_is_not_discarded(tmp_path):
     for name, kept in (("failed", False), ("trained", True)):
         run = tmp_path / name

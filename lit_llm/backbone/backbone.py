@@ -216,7 +216,7 @@ class Backbone(nn.Module):
         """Hidden states of some tokens of a packed batch, (M, D), as ``forward`` gives them.
 
         The last block of BERT and its like leaves out most of what it would compute for others:
-        of six blocks' work on masked language modelling an eighth.
+        of six blocks' products a tenth where 15 % of the tokens are asked for.
 
         Args:
             batch: as for ``forward``.
@@ -227,9 +227,9 @@ class Backbone(nn.Module):
         """
         if self.model is None:
             raise ValueError("call build() before the backbone runs")
-        with last_block_at(self.model, positions_M) as reduced:
+        with last_block_at(self.model, positions_M) as reduction:
             hidden: Tensor = self(batch).flatten(0, 1)
-        return hidden if reduced else hidden[positions_M]
+        return hidden if reduction.done else hidden[positions_M]
 
     def layer_groups(self) -> LayerGroups:
         """The base model's parameters in order: embeddings, block 0, ..., perhaps final.

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
@@ -15,29 +15,39 @@ from transformers import PreTrainedModel
 _TYPES = frozenset({"bert", "camembert", "electra", "roberta", "xlm-roberta"})
 
 
+@dataclass
+class Reduction:
+    """Whether a forward pass ended with the asked tokens' vectors alone."""
+
+    done: bool = False
+
+
 @contextmanager
-def last_block_at(model: PreTrainedModel, positions_M: Tensor) -> Iterator[bool]:
-    """While this is entered, a forward pass ends with the vectors of some tokens.
+def last_block_at(model: PreTrainedModel, positions_M: Tensor) -> Iterator[Reduction]:
+    """While this is entered, a forward pass may end with the vectors of some tokens.
 
     Args:
         model: a base model.
         positions_M: of the tokens in the flattened (R, L) batch, int64.
 
     Yields:
-        Whether the last hidden states are those tokens' alone, (1, M, D); else, where the
-        architecture is not known to allow it, all of them, (R, L, D).
+        After the pass: whether the last hidden states are those tokens' alone, (1, M, D). They are
+        all, (R, L, D), where the architecture is not known to allow it, and in a compiled model,
+        which passes over the hook.
     """
+    reduction = Reduction()
     if not _allows(model):
-        yield False
+        yield reduction
         return
     module: nn.Module = model.encoder.layer[-1].attention.output
 
     def keep(module: nn.Module, states: tuple[Any, ...]) -> tuple[Tensor, ...]:
+        reduction.done = True
         return tuple(tensor.flatten(0, 1)[positions_M].unsqueeze(0) for tensor in states)
 
     handle = module.register_forward_pre_hook(keep)
     try:
-        yield True
+        yield reduction
     finally:
         handle.remove()
 
@@ -46,6 +56,7 @@ def _allows(model: PreTrainedModel) -> bool:
     config = model.config
     if config.model_type not in _TYPES or getattr(config, "add_cross_attention", False):
         return False
-    # A checkpointed block runs again without the hook, and a compiled one may not see it.
-    again = getattr(model.encoder.layer[-1], "gradient_checkpointing", False)
-    return not again and not torch.compiler.is_compiling()
+    if getattr(config, "chunk_size_feed_forward", 0):  # a number of tokens that must divide M
+        return False
+    # A checkpointed block runs again, without the hook, in the backward pass.
+    return not getattr(model.encoder.layer[-1], "gradient_checkpointing", False)

@@ -27,9 +27,9 @@ def draw_dropped(shape: torch.Size, probability: float) -> Tensor:
     """
     generator = np.random.Generator(np.random.SFC64(int(torch.randint(2**62, ()))))
     words = generator.integers(2**64, size=-(-shape.numel() // 4), dtype=np.uint64)
-    draws = words.view(np.int16)[: shape.numel()].reshape(shape) >> 1
+    draws = words.view(np.int16)[: shape.numel()] >> 1
     draws -= np.int16(round(probability * _DRAWS) - _DRAWS // 2)
-    return torch.from_numpy(draws)
+    return torch.from_numpy(draws).view(shape)
 
 
 def kept_scale(probability: float) -> float:
@@ -39,9 +39,9 @@ def kept_scale(probability: float) -> float:
 
 
 class QuickDropout(nn.Dropout):
-    """``nn.Dropout``; on a CPU four times as fast and a quarter of what is kept for backward.
+    """``nn.Dropout``; on a CPU four times as fast, a byte for each number kept for backward.
 
-    Elsewhere, and in a compiled graph, it is ``nn.Dropout`` itself.
+    Elsewhere, and in a compiled graph, it is ``nn.Dropout`` itself. Differentiable once.
     """
 
     def forward(self, input: Tensor) -> Tensor:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from torch import nn
-from transformers.activations import FastGELUActivation, NewGELUActivation
+from transformers.activations import (
+    AccurateGELUActivation,
+    FastGELUActivation,
+    NewGELUActivation,
+)
 
 from lit_llm.backbone.quick_dropout import QuickDropout
 
-# The tanh formula written out in eight operations, each of which keeps its result for backward.
-_TANH_GELU = (NewGELUActivation, FastGELUActivation)
+# The tanh formula written out, of which three to six results are kept for the backward pass.
+_TANH_GELU = (AccurateGELUActivation, FastGELUActivation, NewGELUActivation)
 
 
 def use_quick_modules(model: nn.Module) -> None:
@@ -21,8 +25,8 @@ def use_quick_modules(model: nn.Module) -> None:
         model: any module; itself it is not replaced.
     """
     for parent in list(model.modules()):
-        for name, child in parent.named_children():
+        for name, child in list(parent._modules.items()):  # named_children tells twins once
             if type(child) is nn.Dropout:
-                setattr(parent, name, QuickDropout(child.p))
+                setattr(parent, name, QuickDropout(child.p).train(child.training))
             elif isinstance(child, _TANH_GELU):
-                setattr(parent, name, nn.GELU(approximate="tanh"))
+                setattr(parent, name, nn.GELU(approximate="tanh").train(child.training))

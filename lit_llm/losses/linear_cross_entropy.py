@@ -137,5 +137,7 @@ def _add_gradients(
         slope = slope_mV[:, words].to(features_mD.dtype)
         if features is not None:
             features[rows] += slope @ weight_VD[words]
-        if weight is not None:
+        if weight is not None and weight.dtype == slope.dtype:
+            weight[words].addmm_(slope.t(), features_mD)
+        elif weight is not None:
             weight[words] += slope.t() @ features_mD

@@ -110,7 +110,10 @@ class MaskedLM(Objective):
         return self.head
 
     def _vectors(self, batch: PackedBatch) -> tuple[Tensor, Tensor]:
-        """Hidden vectors of the masked tokens, (M, D), and of the examples' first ones, (B, D)."""
+        """Hidden vectors of the masked tokens, (M, D), and of the examples' first ones, (B, D).
+
+        Without a sentence objective the latter are (0, D).
+        """
         masked_M = batch.target("positions")
         if self.sentence_objective == "none":
             masked_MD = self.backbone.at(batch, masked_M)

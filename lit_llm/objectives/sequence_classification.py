@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from transformers import AutoModelForSequenceClassification
 
 from lit_llm.backbone.backbone import Backbone
-from lit_llm.backbone.pooling import Pooling, pool
+from lit_llm.backbone.pooling import Pooling, pooled
 from lit_llm.batch import PackedBatch
 from lit_llm.losses.binary_cross_entropy import binary_cross_entropy
 from lit_llm.losses.cross_entropy import cross_entropy
@@ -97,7 +97,7 @@ class SequenceClassification(Objective):
         assert self.head is not None
         if batch.num_examples == 0:  # filler only: keep the head on the graph
             return self.head(self.backbone(batch)[0, :1])  # type: ignore[no-any-return]
-        return self.head(pool(self.backbone, batch, self.pooling))  # type: ignore[no-any-return]
+        return self.head(pooled(self.backbone, batch, self.pooling))  # type: ignore[no-any-return]
 
     def loss(self, logits: Tensor, batch: PackedBatch) -> tuple[Tensor, Tensor]:
         """The problem's loss summed over texts, and their (weighted) number."""

@@ -126,6 +126,9 @@ class Ledger:
                 found[name] = self.verdict(cell, unsettled, name in again)
                 if found[name].kind == "keep":
                     self._outputs[name] = outputs_of(cell, self.hashes)
+            if figures_only:
+                self.hashes.save()
+                return found
             missing = {
                 need
                 for name, cell in cells.items()
@@ -133,7 +136,7 @@ class Ledger:
                 for need in cell.needs.values()
                 if found[need].kind == "done" and not self.is_here(cells[need])
             }
-            if figures_only or not missing:
+            if not missing:
                 self.hashes.save()
                 return found
             again |= missing

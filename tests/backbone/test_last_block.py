@@ -75,3 +75,25 @@ def test_checkpointed_blocks_run_as_they_are(source, batch):
     got = gradients(backbone, backbone.at(batch, at))
     for name, gradient in want.items():
         torch.testing.assert_close(got[name], gradient, rtol=1e-4, atol=1e-5, msg=name)
+
+
+@pytest.mark.parametrize("part", ["model", "blocks"])
+def test_compiled_models_give_the_asked_tokens(part, source, batch):
+    backbone = built(source("bert"))
+    at = torch.tensor([0, 13])
+    expected = backbone.at(batch, at)
+    parts = [backbone.model] if part == "model" else backbone.model.encoder.layer
+    for module in parts:
+        module.compile(backend="eager")
+    torch.testing.assert_close(backbone.at(batch, at), expected)
+    torch.testing.assert_close(backbone.at(batch, at[:1]), expected[:1])
+
+
+def test_feed_forward_layers_in_chunks_run_as_they_are(source, batch):
+    backbone = built(source("bert"))
+    at = torch.tensor([0, 13, 3])
+    expected = backbone.at(batch, at)
+    backbone.model.config.chunk_size_feed_forward = 4
+    for layer in backbone.model.encoder.layer:
+        layer.chunk_size_feed_forward = 4
+    torch.testing.assert_close(backbone.at(batch, at), expected)

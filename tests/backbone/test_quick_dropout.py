@@ -59,3 +59,9 @@ def test_memory_kept_is_one_byte_a_number():
     with torch.autograd.graph.saved_tensors_hooks(kept.append, lambda tensor: tensor):
         QuickDropout(0.5)(torch.ones(8, 8, requires_grad=True))
     assert [tensor.dtype for tensor in kept] == [torch.bool]
+
+
+def test_a_single_number_is_dropped_or_scaled():
+    torch.manual_seed(0)
+    found = {QuickDropout(0.5)(torch.tensor(3.0)).item() for _ in range(50)}
+    assert found == {0.0, 6.0}

@@ -8,6 +8,7 @@ from torch.nn import functional
 from torch.testing import assert_close
 from torch.utils.checkpoint import checkpoint
 
+from lit_llm.losses import chunked_logits
 from lit_llm.losses.linear_cross_entropy import linear_cross_entropy
 from lit_llm.losses.linear_log_likelihood import linear_log_likelihood
 from tests.references import losses as reference
@@ -32,6 +33,13 @@ def gradients(loss, tensors):
     return torch.autograd.grad(loss, [tensor for tensor in tensors if tensor is not None])
 
 
+@pytest.fixture(params=[4, 8192])
+def block_words(request, monkeypatch):
+    """Blocks of words that do not divide the vocabulary, or one for all of it."""
+    monkeypatch.setattr(chunked_logits, "BLOCK_WORDS", request.param)
+
+
+@pytest.mark.usefixtures("block_words")
 @pytest.mark.parametrize("bias", [False, True])
 @pytest.mark.parametrize("chunk_tokens", [1, 2, 6, 7, 8])
 def test_loss_and_gradients_equal_those_of_all_logits_at_once(chunk_tokens, bias):
@@ -142,6 +150,7 @@ def test_one_weight_for_input_and_output_adds_both_gradients():
     assert_close(gradients(total, (weight_VD,)), expected)
 
 
+@pytest.mark.usefixtures("block_words")
 def test_autocast_multiplies_in_bfloat16_and_sums_in_float32():
     g = torch.Generator().manual_seed(0)
     features_MD = torch.randn(300, 64, generator=g).requires_grad_()

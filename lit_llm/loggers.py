@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import inspect
 import io
 import os
 import uuid
@@ -135,9 +136,15 @@ def wandb_mode(config: WandbConfig) -> str:
     mode = os.environ.get("WANDB_MODE") or config.mode
     if mode != "auto":
         return mode
+    return "online" if _logged_in() else "offline"
+
+
+def _logged_in() -> bool:
     import wandb
 
-    return "online" if wandb.api.api_key else "offline"
+    if "prompt" in inspect.signature(wandb.login).parameters:  # newer ones warn of ``wandb.api``
+        return bool(wandb.login(prompt=False))
+    return bool(wandb.api.api_key)
 
 
 def wandb_logger(
@@ -156,6 +163,7 @@ def wandb_logger(
     import wandb
 
     silent = wandb.Settings(
+        mode=mode,  # WANDB_MODE, which Lightning sets, is too late once W&B was asked for a key
         x_disable_meta=True,
         x_save_requirements=False,
         console="off",

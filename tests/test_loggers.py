@@ -1,4 +1,8 @@
 import csv
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -69,3 +73,21 @@ def test_a_line_cut_by_a_crash_is_no_row(tmp_path):
     logger = MetricsCSV(path)
     logger.truncate(5)
     assert path.read_text().split() == ["step,loss", "1,0.5", "2,0.4"]
+
+
+def test_whoever_is_not_logged_in_gets_an_offline_run(tmp_path):
+    # In a process of its own: W&B reads its environment once.
+    program = """
+from pathlib import Path
+from lit_llm.loggers import WandbConfig, wandb_logger
+logger = wandb_logger(WandbConfig(), Path("run"), {})
+logger.log_metrics({"loss": 1.0}, 1)
+logger.experiment.finish()
+"""
+    root = str(Path(__file__).parents[1])
+    environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "PYTHONPATH": root}
+    words = [sys.executable, "-c", program]
+    done = subprocess.run(words, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert list(tmp_path.glob("run/wandb/offline-run-*"))
+    assert "deprecated" not in done.stderr

@@ -230,9 +230,9 @@ def test_run_that_waited_for_another_sees_what_that_one_did(run, machine, monkey
     record = tmp_path / "a study" / "results" / CELLS[0] / "stage.json"
     forecast, calls = Ledger.forecast, []
 
-    def judged(ledger):
+    def judged(ledger, **options):
         calls.append(ledger)
-        found = forecast(ledger)
+        found = forecast(ledger, **options)
         if len(calls) == 1:  # the other one ends after this one has looked
             run_study(tmp_path / "a study")
             lock.release()

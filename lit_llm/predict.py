@@ -69,7 +69,8 @@ def _parsed(words: list[str]) -> argparse.Namespace:
     for flag in fields(Sampling):
         default = "" if flag.default is None else f" (default: {flag.default})"
         text = f"causal language models: {flag.metadata['help']}{default}"
-        add(f"--{flag.name}", type=flag.metadata["type"], metavar="NUMBER", help=text)
+        kind = flag.metadata["type"]
+        add(f"--{flag.name}", type=kind, default=flag.default, metavar="NUMBER", help=text)
     add("--allow_import", action="append", default=[], metavar="PACKAGE", help="a package of yours")
     options = parser.parse_args(words)
     if not options.run:
@@ -122,8 +123,7 @@ def _load(options: argparse.Namespace, run_dir: Path) -> Predictor | TextGenerat
 
     from lit_llm.predict_run import load_predictor
 
-    given = {flag.name: getattr(options, flag.name) for flag in fields(Sampling)}
-    sampling = Sampling(**{name: value for name, value in given.items() if value is not None})
+    sampling = Sampling(**{flag.name: getattr(options, flag.name) for flag in fields(Sampling)})
     device = options.device
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import wandb
 
 from lit_llm.loggers import MetricsCSV, WandbConfig, wandb_logger, wandb_mode
 
@@ -91,3 +92,16 @@ logger.experiment.finish()
     assert done.returncode == 0, done.stderr
     assert list(tmp_path.glob("run/wandb/offline-run-*"))
     assert "deprecated" not in done.stderr
+
+
+def test_a_stored_key_is_not_shown_to_a_server_before_the_run(monkeypatch):
+    asked = []
+
+    def login(key=None, verify=True, prompt=True):
+        asked.append((verify, prompt))
+        return True
+
+    monkeypatch.delenv("WANDB_MODE", raising=False)
+    monkeypatch.setattr(wandb, "login", login)
+    assert wandb_mode(WandbConfig()) == "online"
+    assert asked == [(False, False)]

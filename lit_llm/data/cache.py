@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import mmap
 import os
 import shutil
 import tempfile
@@ -22,6 +23,7 @@ CACHE_VERSION = 2
 """Raise by hand when the same inputs must give other items."""
 
 _CHUNK = 2048
+_RELEASE_EVERY = 32  # rows read; the kernel may map half a megabyte around each
 
 
 def fingerprint(parts: Any) -> str:
@@ -131,7 +133,7 @@ def _compact(schema: Any) -> Any:
 
 
 class ArrowTable(Sequence[dict[str, Any]]):
-    """Rows of an Arrow file, memory-mapped.
+    """Rows of an Arrow file, memory-mapped; what was read is let go of again and again.
 
     ``table[i]`` is a dictionary: numeric lists come as NumPy arrays, the rest as Python values.
     """
@@ -141,7 +143,10 @@ class ArrowTable(Sequence[dict[str, Any]]):
         self._open()
 
     def _open(self) -> None:
-        reader = pa.ipc.open_file(pa.memory_map(self.path))
+        with open(self.path, "rb") as file:
+            self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        self._reads = 0
+        reader = pa.ipc.open_file(pa.py_buffer(self._map))
         self._batches = [reader.get_batch(i) for i in range(reader.num_record_batches)]
         sizes = [batch.num_rows for batch in self._batches]
         self._starts = np.cumsum([0, *sizes])
@@ -160,6 +165,9 @@ class ArrowTable(Sequence[dict[str, Any]]):
     def __getitem__(self, index: Any) -> Any:
         if not 0 <= index < len(self):
             raise IndexError(f"row {index} of {len(self)} in {self.path}")
+        self._reads += 1
+        if self._reads % _RELEASE_EVERY == 0 and hasattr(mmap, "MADV_DONTNEED"):
+            self._map.madvise(mmap.MADV_DONTNEED)  # they stay in the system's page cache
         chunk = int(np.searchsorted(self._starts, index, side="right")) - 1
         batch, row = self._batches[chunk], index - int(self._starts[chunk])
         return {

@@ -1,6 +1,10 @@
 import multiprocessing
 import pickle
+import random
+import re
+import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -96,3 +100,25 @@ def test_several_processes_build_once(tmp_path):
     for worker in workers:
         worker.join()
     assert counter.value == 1
+
+
+def mapped_kilobytes(name):
+    """What of a file is resident in this process."""
+    found, inside = 0, False
+    for line in Path("/proc/self/smaps").read_text().splitlines():
+        if re.match("[0-9a-f]+-[0-9a-f]+ ", line):
+            inside = line.endswith(name)
+        elif inside and line.startswith("Rss:"):
+            found += int(line.split()[1])
+    return found
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_what_was_read_does_not_stay_resident(tmp_path):
+    path = tmp_path / "large.arrow"
+    write_table(path, ({"input_ids": [i] * 4000} for i in range(5000)))
+    table, rng = ArrowTable(path), random.Random(0)
+    for _ in range(1024):  # a multiple of the rows after which pages are let go
+        i = rng.randrange(5000)
+        assert table[i]["input_ids"][0] == i
+    assert mapped_kilobytes("large.arrow") < path.stat().st_size / 1024 / 10

@@ -4,7 +4,15 @@ import pytest
 import torch
 from torch import nn
 
-from lit_llm.optim import OptimizerConfig, build_optimizer, build_schedule, parameter_groups
+from lit_llm.freezing import FreezingConfig, freezing_plan
+from lit_llm.optim import (
+    OptimizerConfig,
+    build_optimizer,
+    build_schedule,
+    joined,
+    parameter_groups,
+    rate_of,
+)
 from lit_llm.schedules import ScheduleConfig
 
 NAMES = ("adamw", "adam", "sgd")
@@ -27,8 +35,17 @@ def make_model():
     return Model()
 
 
+def layers_of(model):
+    return [("backbone", list(model.backbone.parameters())), ("head", own_of_head(model))]
+
+
+def own_of_head(model):
+    below = {id(p) for p in model.backbone.parameters()}
+    return [p for p in model.parameters() if id(p) not in below]
+
+
 def groups_of(model, **settings):
-    return parameter_groups(model.named_parameters(), OptimizerConfig(**settings))
+    return parameter_groups(layers_of(model), OptimizerConfig(**settings))
 
 
 def names_of(model, group):
@@ -72,7 +89,7 @@ def test_fused_steps_equal_plain_ones(name):
     inputs = torch.randn(5, 3, generator=torch.Generator().manual_seed(1))
     config = OptimizerConfig(name, lr=0.05, weight_decay=0.1, head_lr=0.02)
     for model, is_fused in ((fused, True), (plain, False)):
-        groups = parameter_groups(model.named_parameters(), config)
+        groups = parameter_groups(layers_of(model), config)
         optimizer = build_optimizer(groups, config, is_fused)
         for _ in range(3):
             optimizer.zero_grad()
@@ -97,7 +114,7 @@ def test_fused_steps_equal_plain_ones(name):
 def test_first_step_gives_the_hand_value(name, expected):
     parameter = nn.Parameter(torch.tensor([[2.0]]))
     config = OptimizerConfig(name, lr=0.1, weight_decay=0.5)
-    groups = parameter_groups([("backbone.weight", parameter)], config)
+    groups = parameter_groups([("backbone", [parameter])], config)
     optimizer = build_optimizer(groups, config, fused=True)
     parameter.grad = torch.tensor([[3.0]])
     optimizer.step()
@@ -115,9 +132,7 @@ def test_settings_reach_the_optimizer():
 
 def test_schedule_scales_each_groups_own_rate():
     config = OptimizerConfig("sgd", lr=0.1, head_lr=0.5)
-    optimizer = build_optimizer(
-        parameter_groups(make_model().named_parameters(), config), config, False
-    )
+    optimizer = build_optimizer(parameter_groups(layers_of(make_model()), config), config, False)
     schedule = build_schedule(optimizer, ScheduleConfig("linear", warmup_steps=2), total_steps=4)
     seen = []
     for _ in range(5):
@@ -143,3 +158,64 @@ def test_schedule_scales_each_groups_own_rate():
 def test_config_refuses_what_trains_nothing(settings, message):
     with pytest.raises(ValueError, match=message):
         OptimizerConfig(**settings)
+
+
+LAYERS = ["embeddings", "block 0", "block 1", "final", "head"]
+
+
+def test_rates_fall_from_the_head_to_the_embeddings():
+    config = OptimizerConfig(lr=0.8, layer_decay=0.5)
+    rates = [rate_of(layer, LAYERS, config) for layer in LAYERS]
+    assert rates == pytest.approx([0.1, 0.2, 0.4, 0.4, 0.8])
+    own = OptimizerConfig(lr=0.8, layer_decay=0.5, head_lr=3.0)
+    assert [rate_of(layer, LAYERS, own) for layer in LAYERS][-2:] == pytest.approx([0.4, 3.0])
+
+
+@pytest.mark.parametrize("factor", [0.0, 1.1, float("nan")])
+def test_a_decay_that_is_none_is_refused(factor):
+    with pytest.raises(ValueError, match=f"layer_decay must lie in .0, 1., not {factor}"):
+        OptimizerConfig(layer_decay=factor)
+
+
+def layers(names=LAYERS):
+    """A matrix and a vector each."""
+    return [(name, [nn.Parameter(torch.ones(2, 2)), nn.Parameter(torch.ones(2))]) for name in names]
+
+
+def test_each_layer_has_its_groups_and_its_rate():
+    groups = parameter_groups(layers(), OptimizerConfig(lr=0.8, layer_decay=0.5, weight_decay=0.3))
+    found = {group["name"]: (group["lr"], group["weight_decay"]) for group in groups}
+    assert found["block 0"] == (pytest.approx(0.2), 0.3)
+    assert found["block 0/no_decay"] == (pytest.approx(0.2), 0.0)
+    assert len(found) == 2 * len(LAYERS)
+
+
+def test_joined_layers_keep_every_parameter():
+    whole = layers()
+    (name, backbone), (head_name, head) = joined(whole)
+    assert (name, head_name) == ("backbone", "head")
+    kept = [id(p) for p in [*backbone, *head]]
+    assert kept == [id(p) for _, parameters in whole for p in parameters]
+
+
+def test_each_groups_rate_follows_its_own_opening():
+    freezing = FreezingConfig("gradual", every_steps=1)
+    config = OptimizerConfig("sgd", lr=1.0, layer_decay=0.5)
+    optimizer = build_optimizer(parameter_groups(layers(), config), config, False)
+    plan = freezing_plan(freezing, LAYERS, total_steps=4, steps_per_epoch=1)
+    schedule_config = ScheduleConfig("constant", warmup_steps=0, freezing=freezing)
+    schedule = build_schedule(optimizer, schedule_config, 4, lambda: plan)
+    names = [group["name"] for group in optimizer.param_groups]
+    seen = []
+    for _ in range(4):
+        rates = dict(zip(names, (group["lr"] for group in optimizer.param_groups), strict=True))
+        assert all(rates[f"{layer}/no_decay"] == rates[layer] for layer in LAYERS)
+        seen.append([rates[layer] for layer in LAYERS])
+        optimizer.step()
+        schedule.step()
+    assert seen == [
+        [0, 0, 0, 0, 1],
+        [0, 0, 0.5, 0.5, 1],
+        [0, 0.25, 0.5, 0.5, 1],
+        [0.125, 0.25, 0.5, 0.5, 1],
+    ]

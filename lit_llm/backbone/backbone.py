@@ -21,7 +21,7 @@ from lit_llm.backbone.attention import implementation_name, mask_dtype, segment_
 from lit_llm.backbone.building import build_model, save_model, settle_padding
 from lit_llm.backbone.dropout import set_dropout
 from lit_llm.backbone.last_block import last_block_at
-from lit_llm.backbone.layer_groups import LayerGroups, layer_groups
+from lit_llm.backbone.layer_groups import LayerGroups, layer_groups, layer_modules
 from lit_llm.backbone.loading import LoadReport, transfer
 from lit_llm.backbone.packed_inputs import (
     PACKABLE,
@@ -240,6 +240,16 @@ class Backbone(nn.Module):
         if self.model is None:
             raise ValueError("call build() before asking for layer groups")
         return layer_groups(self.model, self.config.num_hidden_layers)
+
+    def layer_modules(self) -> dict[str, list[nn.Module]]:
+        """The modules of each layer group, those without parameters too.
+
+        Raises:
+            ValueError: not built yet.
+        """
+        if self.model is None:
+            raise ValueError("call build() before asking for layer modules")
+        return layer_modules(self.model, self.config.num_hidden_layers)
 
     def save(self, directory: str | Path, head: nn.Module | None = None) -> None:
         """Write weights (safetensors), configuration and tokenizer as transformers reads them.

@@ -45,6 +45,43 @@ def layer_groups(model: nn.Module, num_hidden_layers: int) -> LayerGroups:
     return groups + ([("final", above)] if above else [])
 
 
+def layer_modules(model: nn.Module, num_hidden_layers: int) -> dict[str, list[nn.Module]]:
+    """The modules of each group of ``layer_groups``, the largest that belong to one group alone.
+
+    Modules without parameters (dropout) are there too. What stands before the blocks goes with
+    the embeddings, the rest with ``final``.
+
+    Raises:
+        ValueError: the model holds no list of layers.
+    """
+    _, lists = _block_lists(model, num_hidden_layers)
+    group_of = {
+        id(parameter): name
+        for name, parameters in layer_groups(model, num_hidden_layers)
+        for parameter in parameters
+    }
+    blocks = {id(module): f"block {i}" for modules in lists for i, module in enumerate(modules)}
+    found: dict[str, list[nn.Module]] = {}
+    reached_blocks = False
+
+    def walk(module: nn.Module) -> None:
+        nonlocal reached_blocks
+        for child in module.children():
+            if id(child) in blocks:
+                found.setdefault(blocks[id(child)], []).append(child)
+                reached_blocks = True
+            elif any(id(inner) in blocks for inner in child.modules()):
+                walk(child)
+            else:
+                parameter = next(child.parameters(), None)
+                by_place = "final" if reached_blocks else "embeddings"
+                name = by_place if parameter is None else group_of[id(parameter)]
+                found.setdefault(name, []).append(child)
+
+    walk(model)
+    return found
+
+
 def _block_lists(model: nn.Module, num_hidden_layers: int) -> tuple[str, list[nn.ModuleList]]:
     """The parent's name and its lists of layers; XLM keeps one list per part of a layer."""
     by_depth = sorted(model.named_modules(), key=lambda item: item[0].count("."))

@@ -14,14 +14,18 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from lit_llm.backbone.backbone import Backbone
 from lit_llm.batch import PackedBatch
+from lit_llm.freezing import FreezingPlan, freezing_plan
 from lit_llm.objectives.divergence import diverged
 from lit_llm.objectives.evaluation import Evaluation, Predictions, UnitEvaluation
 from lit_llm.objectives.identity import identity, refuse_other_run
+from lit_llm.objectives.term_counts import counts_of_step
 from lit_llm.objectives.votes import settle
 from lit_llm.optim import (
+    Layers,
     OptimizerConfig,
     build_optimizer,
     build_schedule,
+    joined,
     parameter_groups,
     set_rates,
 )
@@ -44,11 +48,12 @@ class Objective(LightningModule):
             weight * (sum of losses) / (number of targets).
         requests: what this rank wants to happen after the optimizer step, of ``votes.REQUESTS``.
         agreed: what some rank wanted to happen after the last one; the same on all ranks.
+        freezing: which layers learn at which step of the run, where some are ever frozen.
 
     Args:
         backbone: the transformer; the attribute's name is the same in every objective.
         optimizer: which optimizer, how fast.
-        schedule: how the learning rate moves.
+        schedule: how the learning rate moves, and which layers learn when.
     """
 
     monitor: ClassVar[str] = "val/loss"
@@ -69,6 +74,7 @@ class Objective(LightningModule):
         self.results: dict[str, dict[str, Any]] = {}
         self.requests: set[str] = set()
         self.agreed: frozenset[str] = frozenset()
+        self.freezing: FreezingPlan | None = None
         self._window: Tensor | None = None
         self._step_log: dict[str, float] = {}
         self._evaluation: Evaluation = self.evaluation()
@@ -161,10 +167,28 @@ class Objective(LightningModule):
         # ``estimated_stepping_batches`` makes Lightning set up the loader before it has read the
         # checkpoint, and then it passes over the loader's state.
         self.trainer.fit_loop._load_combined_loader_states()
-        # A resumed run may be longer than it was: its first rate is the new schedule's too.
+        self.refresh_rates()  # a resumed run may be longer than it was
+        frozen = self.freezing is not None and len(self.freezing.open_at(0)) < len(
+            self.freezing.groups
+        )
+        if frozen and all(p.requires_grad for p in self.parameters()):
+            raise ValueError(
+                "schedule.freezing: nothing freezes layers here; give the trainer the callback "
+                "lit_llm.callbacks.progressive_unfreezing.ProgressiveUnfreezing"
+            )
+
+    def refresh_rates(self) -> None:
+        """Give each group of parameters the rate that its schedule now has for this step."""
         for config in self.trainer.lr_scheduler_configs:
             if isinstance(config.scheduler, LambdaLR):
                 set_rates(config.scheduler)
+
+    def layer_groups(self) -> Layers:
+        """The backbone's groups from the input upwards, then ``head``; each parameter once."""
+        groups = self.backbone.layer_groups()
+        below = {id(parameter) for _, parameters in groups for parameter in parameters}
+        head = [parameter for parameter in self.parameters() if id(parameter) not in below]
+        return [*groups, ("head", head)] if head else groups
 
     def training_step(self, batch: PackedBatch, batch_idx: int) -> Tensor:
         """The local sum of losses; the division waits until the window's count is known.
@@ -177,36 +201,11 @@ class Objective(LightningModule):
         (first, (loss, _)), *others = terms.items()
         loss = self.term_weights[first] * loss
         if others:  # of a single term no count is asked for: a device would have to be waited for
-            counts = self._counts_of_step(batch, terms)
+            counts = counts_of_step(self, batch, terms)
             for name, (total, _) in others:
                 share = counts[first] / max(counts[name], 1)
                 loss = loss + self.term_weights[name] * share * total
         return loss
-
-    def _counts_of_step(
-        self, batch: PackedBatch, terms: dict[str, tuple[Tensor, Tensor]]
-    ) -> dict[str, int]:
-        """Targets of each term in the whole optimizer step."""
-        batches = self._trainer and self.trainer.accumulate_grad_batches * self.trainer.world_size
-        if batch.totals:
-            return self._of_all_ranks(batch.totals) if self._totals_are_local else batch.totals
-        if (batches or 1) > 1:
-            raise ValueError(
-                "a loss of several terms has to know how many targets the whole optimizer step "
-                "has, and this data module does not say: see PackedDataModule.target_counts"
-            )
-        return {name: int(count) for name, (_, count) in terms.items()}
-
-    @property
-    def _totals_are_local(self) -> bool:
-        """Whether a rank's batches know of its own targets alone (docs/decisions/0009)."""
-        data: Any = self._trainer and self.trainer.datamodule  # type: ignore[attr-defined]
-        return getattr(data, "streams_train", False) and self.trainer.world_size > 1
-
-    def _of_all_ranks(self, totals: dict[str, int]) -> dict[str, int]:
-        counts = torch.tensor(list(totals.values()), dtype=torch.int64, device=self.device)
-        torch.distributed.all_reduce(counts)
-        return dict(zip(totals, counts.tolist(), strict=True))
 
     def configure_gradient_clipping(
         self,
@@ -309,14 +308,31 @@ class Objective(LightningModule):
                 "the learning-rate schedule needs the run's length: set trainer.max_epochs or "
                 "trainer.max_steps"
             )
-        groups = parameter_groups(self.named_parameters(), self.optimizer_config)
+        steps = max(int(total_steps), 1)
+        config, layers = self.schedule_config, self.layer_groups()
+        plan = None
+        if config.freezing.freezes:
+            names = [name for name, _ in layers]
+            self.freezing = freezing_plan(config.freezing, names, steps, self._steps_per_epoch())
+            plan = self._plan
+        elif self.optimizer_config.layer_decay == 1.0:
+            layers = joined(layers)
         fused = self.trainer.precision != "16-mixed"  # the fused one unscales after clipping
+        groups = parameter_groups(layers, self.optimizer_config)
         optimizer = build_optimizer(groups, self.optimizer_config, fused)
-        schedule = build_schedule(optimizer, self.schedule_config, max(int(total_steps), 1))
+        schedule = build_schedule(optimizer, config, steps, plan)
         return {
             "optimizer": optimizer,
             "lr_scheduler": {"scheduler": schedule, "interval": "step"},
         }
+
+    def _plan(self) -> FreezingPlan:
+        assert self.freezing is not None
+        return self.freezing
+
+    def _steps_per_epoch(self) -> int:
+        trainer = self.trainer
+        return math.ceil(trainer.num_training_batches / trainer.accumulate_grad_batches)
 
 
 def _limited(trainer: Any, limit: int | float) -> bool:

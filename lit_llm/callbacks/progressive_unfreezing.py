@@ -1,0 +1,170 @@
+"""Open and close the layers of a model as its freezing schedule says."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy
+from lightning.pytorch.utilities import rank_zero_info
+from torch import nn
+
+
+class ProgressiveUnfreezing(Callback):
+    """Gates ``requires_grad`` before each optimizer step by ``model.schedule.freezing``.
+
+    What learns is recomputed from the step, so it is right after a resume. Only the steps at which
+    a metric stood still are stored. All parameters are in the optimizer, and under DDP in its
+    reducer, from the start: a layer that opens later is synchronised like any other
+    (docs/decisions/0011).
+    """
+
+    def __init__(self) -> None:
+        self.starts = [0]
+        self.best: float | None = None
+        self.waited = 0
+        self._learnable: dict[str, list[nn.Parameter]] = {}
+        self._open: frozenset[str] | None = None
+
+    def state_dict(self) -> dict[str, Any]:
+        """The steps at which phases began; the schedule's settings are not stored."""
+        return {"starts": list(self.starts), "best": self.best, "waited": self.waited}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Replay what a metric had decided."""
+        self.starts = list(state_dict["starts"])
+        self.best, self.waited = state_dict["best"], state_dict["waited"]
+
+    def setup(self, trainer: Trainer, pl_module: Any, stage: str) -> None:
+        """Refuse strategies under which layers cannot be opened later.
+
+        Raises:
+            ValueError: names the strategy, and one that can.
+        """
+        if stage == "fit" and pl_module.schedule_config.freezing.freezes:
+            _check_strategy(trainer)
+
+    def on_train_start(self, trainer: Trainer, pl_module: Any) -> None:
+        """After DDP has wrapped the model, and a checkpoint was read."""
+        if pl_module.freezing is None:
+            return
+        if pl_module.schedule_config.freezing.patience is not None:
+            pl_module.freezing = pl_module.freezing.with_starts(self.starts)
+        # What is frozen for good, such as a pooler that no score depends on, stays so.
+        self._learnable = {
+            name: [p for p in parameters if p.requires_grad]
+            for name, parameters in pl_module.layer_groups()
+        }
+        self._open = None
+        _let_recompile(pl_module, len(pl_module.freezing.phases))
+        self._apply(trainer, pl_module)
+
+    def on_train_batch_start(
+        self, trainer: Trainer, pl_module: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """At the first batch of an optimizer step."""
+        if pl_module.freezing is not None and batch_idx % trainer.accumulate_grad_batches == 0:
+            self._apply(trainer, pl_module)
+
+    def on_validation_end(self, trainer: Trainer, pl_module: Any) -> None:
+        """Begin the next phase where the metric has not improved for long enough.
+
+        Raises:
+            ValueError: the metric was not logged; the message names those that were.
+        """
+        config = pl_module.schedule_config.freezing
+        fits = trainer.state.fn == "fit" and not trainer.sanity_checking
+        if not fits or pl_module.freezing is None or config.patience is None:
+            return
+        monitor = config.monitor or pl_module.monitor
+        if monitor not in trainer.callback_metrics:
+            known = ", ".join(sorted(trainer.callback_metrics))
+            raise ValueError(
+                f"schedule.freezing.monitor: {monitor!r} is not logged; there is {known}"
+            )
+        sign = 1.0 if pl_module.monitor_mode == "max" else -1.0
+        value = sign * float(trainer.callback_metrics[monitor])
+        if math.isfinite(value) and (self.best is None or value > self.best):
+            self.best, self.waited = value, 0
+            return
+        self.waited += 1
+        if self.waited >= config.patience and len(self.starts) < len(pl_module.freezing.phases):
+            self.starts.append(trainer.global_step)
+            self.waited = 0
+            pl_module.freezing = pl_module.freezing.with_starts(self.starts)
+            pl_module.refresh_rates()
+
+    def on_train_end(self, trainer: Trainer, pl_module: Any) -> None:
+        """Say which layers a schedule that waits for a metric has not come to."""
+        if pl_module.freezing is not None and self._open is not None:
+            plan = pl_module.freezing
+            if len(plan.starts) < len(plan.phases):
+                never = [
+                    g
+                    for g in plan.groups
+                    if not any(g in p for p in plan.phases[: len(plan.starts)])
+                ]
+                rank_zero_info(
+                    f"freezing: the run ended in phase {len(plan.starts)} of {len(plan.phases)}; "
+                    f"never opened: {', '.join(never) or 'none'}"
+                )
+
+    def _apply(self, trainer: Trainer, pl_module: Any) -> None:
+        plan, step = pl_module.freezing, trainer.global_step
+        learning = plan.open_at(step)
+        if learning == self._open:
+            return
+        self._open = learning
+        for name, parameters in self._learnable.items():
+            for parameter in parameters:
+                parameter.requires_grad_(name in learning)
+                if name not in learning:
+                    parameter.grad = None
+        if pl_module.schedule_config.freezing.frozen_layers == "eval":
+            for name, modules in pl_module.backbone.layer_modules().items():
+                for module in modules:
+                    module.train(name in learning)
+        shown = [name for name in plan.groups if name in learning]
+        rank_zero_info(
+            f"step {step}: learning {_ranges(shown)} ({len(shown)} of {len(plan.groups)})"
+        )
+
+
+def _ranges(names: list[str]) -> str:
+    """``block 3 to block 5, head`` for four names in a row."""
+    numbers = [name for name in names if name.startswith("block ")]
+    others = [name for name in names if not name.startswith("block ")]
+    first, last = [n for n in others if n == "embeddings"], [n for n in others if n != "embeddings"]
+    if len(numbers) > 2:
+        numbers = [f"{numbers[0]} to {numbers[-1]}"]
+    return ", ".join([*first, *numbers, *last])
+
+
+def _check_strategy(trainer: Trainer) -> None:
+    strategy = trainer.strategy
+    if isinstance(strategy, SingleDeviceStrategy):
+        return
+    able = "use ddp_find_unused_parameters_true"
+    name = type(strategy).__name__
+    if not isinstance(strategy, DDPStrategy):
+        raise ValueError(
+            f"trainer.strategy: {name} cannot open layers later: {able}, or auto on one device"
+        )
+    settings = strategy._ddp_kwargs
+    if settings.get("static_graph"):
+        raise ValueError(f"trainer.strategy: static_graph forbids opening layers later: {able}")
+    if not settings.get("find_unused_parameters"):
+        raise ValueError(
+            "trainer.strategy: plain ddp waits for the gradients of frozen layers, which never "
+            f"come: {able}"
+        )
+
+
+def _let_recompile(pl_module: LightningModule, num_phases: int) -> None:
+    """A compiled model is compiled anew for each phase; torch stops at 8 by itself."""
+    if any(module._compiled_call_impl is not None for module in pl_module.modules()):
+        import torch._dynamo
+
+        needed = 4 * num_phases + 8  # shapes and evaluation have their own
+        torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, needed)

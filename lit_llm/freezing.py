@@ -1,0 +1,281 @@
+"""Which groups of layers learn at which step: pure functions of the step.
+
+Groups are named from the input upwards: ``embeddings``, ``block 0``, ..., perhaps ``final`` (a last
+norm, which goes with the highest block), ``head``.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from fnmatch import fnmatchcase
+from itertools import chain, groupby, pairwise
+from typing import Literal, get_args
+
+Name = Literal[
+    "full", "head_only", "two_step", "three_stage", "gradual", "chain_thaw", "bottom_up", "custom"
+]
+FrozenLayers = Literal["train", "eval"]
+KEY = "schedule.freezing"
+
+
+@dataclass(frozen=True)
+class PhaseConfig:
+    """One entry of ``freezing.phases``: what learns from a moment on, and nothing else.
+
+    Attributes:
+        groups: names or patterns: ``head``, ``block 5``, ``block *``, ``block [0-3]``, ``*``.
+        step: the optimizer step it begins with, from 0.
+        epoch: the same in epochs, 0.5 after half of the first one.
+        fraction: the same as a part of the run, in [0, 1).
+    """
+
+    groups: list[str]
+    step: int | None = None
+    epoch: float | None = None
+    fraction: float | None = None
+
+    def __post_init__(self) -> None:
+        given = [v for v in (self.step, self.epoch, self.fraction) if v is not None]
+        if len(given) != 1:
+            raise ValueError(
+                f"{KEY}.phases: {self.groups} needs one of step, epoch and fraction, not "
+                f"{len(given)} of them"
+            )
+        if given[0] < 0:
+            raise ValueError(f"{KEY}.phases: {self.groups} begins before the run, at {given[0]}")
+
+    def start(self, total_steps: int, steps_per_epoch: float) -> int:
+        """The optimizer step it begins with."""
+        if self.step is not None:
+            return self.step
+        if self.epoch is not None:
+            return round(self.epoch * steps_per_epoch)
+        return round((self.fraction or 0.0) * total_steps)
+
+
+@dataclass(frozen=True)
+class FreezingConfig:
+    """Which layers learn when. A frozen layer costs no backward pass and no optimizer update.
+
+    The next phase begins after ``every_epochs``, ``every_steps`` or ``patience``; with none of them
+    the phases are spread evenly, and the last one begins after ``fraction`` of the run.
+
+    Attributes:
+        name: ``full`` (everything, always); ``head_only``; ``two_step`` (the head, then all);
+            ``three_stage`` (the head with the upper third of the blocks, with two thirds, all);
+            ``gradual`` (the head, then one more group from the top); ``chain_thaw`` (the head,
+            then each group alone from the input upwards, then all); ``bottom_up`` (the head, then
+            one more group from the input); ``custom``: the entries of ``phases``.
+        every_epochs: epochs of a phase.
+        every_steps: optimizer steps of a phase.
+        patience: a phase ends after so many evaluations in a row without a better ``monitor``.
+        fraction: of the run's steps before the last phase.
+        phases: of ``custom``, in order.
+        keep_frozen: names or patterns of groups that never learn.
+        monitor: what ``patience`` watches; default the objective's own metric.
+        frozen_layers: ``train`` keeps the dropout of frozen layers and goes on counting in batch
+            norms, as plain fine-tuning with ``requires_grad = False`` does; ``eval`` stops both.
+
+    Source:
+        ``gradual``: Howard and Ruder 2018, section 3.3, arXiv:1801.06146. ``chain_thaw``: Felbo
+        et al. 2017, section 3.3, arXiv:1708.00524; differs: a phase has a length, instead of
+        ending when the development set is mastered (``patience`` is near to that).
+    """
+
+    name: Name = "full"
+    every_epochs: float | None = None
+    every_steps: int | None = None
+    patience: int | None = None
+    fraction: float = 0.5
+    phases: list[PhaseConfig] = field(default_factory=list)
+    keep_frozen: list[str] = field(default_factory=list)
+    monitor: str | None = None
+    frozen_layers: FrozenLayers = "train"
+
+    def __post_init__(self) -> None:
+        if self.name not in get_args(Name):
+            raise ValueError(f"{KEY}.name is one of {', '.join(get_args(Name))}, not {self.name!r}")
+        if self.frozen_layers not in get_args(FrozenLayers):
+            raise ValueError(f"{KEY}.frozen_layers is train or eval, not {self.frozen_layers!r}")
+        if not 0 <= self.fraction < 1:
+            raise ValueError(f"{KEY}.fraction must lie in [0, 1), not {self.fraction}")
+        if self.phases and self.name != "custom":
+            raise ValueError(f"{KEY}.phases belongs to name: custom, and {self.name} was given")
+        if self.name == "custom" and not self.phases:
+            raise ValueError(f"{KEY}.name: custom needs {KEY}.phases")
+        self._check_lengths()
+
+    def _check_lengths(self) -> None:
+        values = {key: getattr(self, key) for key in ("every_epochs", "every_steps", "patience")}
+        given = {key: value for key, value in values.items() if value is not None}
+        for key, value in given.items():
+            if not value > 0:
+                raise ValueError(f"{KEY}.{key} must be above 0, not {value}")
+            if self.name == "custom":
+                raise ValueError(f"{KEY}.{key}: the entries of a custom schedule say when")
+        if len(given) > 1:
+            raise ValueError(f"{KEY}: {' and '.join(given)} exclude each other")
+
+    @property
+    def freezes(self) -> bool:
+        """Whether anything is ever frozen."""
+        return self.name != "full" or bool(self.keep_frozen)
+
+
+@dataclass(frozen=True)
+class FreezingPlan:
+    """What is open at each step of one run.
+
+    Attributes:
+        groups: all of the model, from the input upwards.
+        phases: the groups that learn in each phase.
+        starts: the optimizer step each phase begins with; of phases that wait for a metric only
+            those that have begun.
+    """
+
+    groups: tuple[str, ...]
+    phases: tuple[frozenset[str], ...]
+    starts: tuple[int, ...] = (0,)
+
+    def phase_at(self, step: int) -> int:
+        """The number of the phase that a step belongs to."""
+        return max(i for i, start in enumerate(self.starts) if start <= step or i == 0)
+
+    def open_at(self, step: int) -> frozenset[str]:
+        """The groups that learn in a step."""
+        return self.phases[self.phase_at(step)]
+
+    def opened_at(self, group: str, step: int) -> int:
+        """The step since which a group that learns in ``step`` has been learning."""
+        phase = self.phase_at(step)
+        while phase and group in self.phases[phase - 1]:
+            phase -= 1
+        return self.starts[phase]
+
+    def with_starts(self, starts: Sequence[int]) -> FreezingPlan:
+        """The plan whose phases so far began with these steps."""
+        return replace(self, starts=tuple(starts))
+
+
+def freezing_plan(
+    config: FreezingConfig, groups: Sequence[str], total_steps: int, steps_per_epoch: float
+) -> FreezingPlan:
+    """Lay a schedule out for one model and one run.
+
+    Args:
+        config: which schedule.
+        groups: the model's, from the input upwards, ``head`` last.
+        total_steps: optimizer steps of the run.
+        steps_per_epoch: optimizer steps of an epoch.
+
+    Raises:
+        ValueError: a name that no group has, a group that never learns, phases out of order, or
+            one that would begin after the run; the message names it.
+    """
+    never = _matching(config.keep_frozen, groups, f"{KEY}.keep_frozen")
+    phases = [(frozenset(phase) & set(groups)) - never for phase in _phases(config, groups)]
+    if config.name != "custom":  # a phase that adds nothing to the one before is none
+        phases = [phase for phase, _ in groupby(filter(None, phases))]
+    if not all(phases) or not phases:
+        raise ValueError(f"{KEY}: there is a phase in which nothing would learn")
+    starts = _starts(config, len(phases), total_steps, steps_per_epoch)
+    _check_order(config, starts, len(phases), total_steps)
+    lasting = phases
+    if config.patience is None:  # some may have no step of their own in a short run
+        ends = [*starts[1:], total_steps]
+        lasting = [p for p, start, end in zip(phases, starts, ends, strict=True) if start < end]
+    learning = never.union(*lasting)
+    left_out = [group for group in groups if group not in learning]
+    if left_out and config.name != "head_only":
+        raise ValueError(
+            f"{KEY}: {', '.join(left_out)} would never learn: put it into a phase, or say so with "
+            f"{KEY}.keep_frozen"
+        )
+    return FreezingPlan(tuple(groups), tuple(phases), tuple(starts))
+
+
+def _check_order(
+    config: FreezingConfig, starts: Sequence[int], num_phases: int, total_steps: int
+) -> None:
+    for number, (start, later) in enumerate(pairwise(starts), start=2):
+        if later < start or (later == start and config.name == "custom"):
+            raise ValueError(
+                f"{KEY}: phase {number} begins at step {later} and the one before it at {start}: "
+                "they overlap; give them in order"
+            )
+    if starts[-1] >= max(total_steps, 1):
+        raise ValueError(
+            f"{KEY}: phase {len(starts)} of {num_phases} begins at step {starts[-1]}, and the run "
+            f"ends after {total_steps}: lengthen the run (trainer.max_epochs, trainer.max_steps) "
+            "or begin the phases earlier"
+        )
+
+
+def _levels(groups: Sequence[str]) -> list[list[str]]:
+    """The backbone's groups, from the input upwards, the last norm with the highest block."""
+    levels = [[group] for group in groups if group not in ("head", "final")]
+    if "final" in groups:
+        levels[-1].append("final")
+    return levels
+
+
+def _flat(levels: Sequence[Sequence[str]]) -> list[str]:
+    return list(chain.from_iterable(levels))
+
+
+def _phases(config: FreezingConfig, groups: Sequence[str]) -> list[list[str]]:
+    head, everything = ["head"], list(groups)
+    levels = _levels(groups)
+    blocks = levels[1:]
+    if config.name == "full":
+        return [everything]
+    if config.name == "head_only":
+        return [head]
+    if config.name == "two_step":
+        return [head, everything]
+    if config.name == "three_stage":
+        thirds = [blocks[len(blocks) - math.ceil(len(blocks) * n / 3) :] for n in (1, 2)]
+        return [*(head + _flat(third) for third in thirds), everything]
+    if config.name == "gradual":
+        return [head + _flat(levels[len(levels) - n :]) for n in range(len(levels) + 1)]
+    if config.name == "bottom_up":
+        return [head + _flat(levels[:n]) for n in range(len(levels) + 1)]
+    if config.name == "chain_thaw":
+        return [head, *levels, everything]
+    return [
+        sorted(_matching(phase.groups, groups, f"{KEY}.phases[{i}]"))
+        for i, phase in enumerate(config.phases)
+    ]
+
+
+def _starts(
+    config: FreezingConfig, count: int, total_steps: int, steps_per_epoch: float
+) -> list[int]:
+    if config.name == "custom":
+        starts = [phase.start(total_steps, steps_per_epoch) for phase in config.phases]
+        if starts[0] != 0:
+            raise ValueError(f"{KEY}.phases: the first one must begin at step 0, not {starts[0]}")
+        return starts
+    if config.patience is not None:
+        return [0]
+    if config.every_steps is not None:
+        return [number * config.every_steps for number in range(count)]
+    if config.every_epochs is not None:
+        return [round(number * config.every_epochs * steps_per_epoch) for number in range(count)]
+    last = config.fraction * total_steps
+    return [round(number * last / max(count - 1, 1)) for number in range(count)]
+
+
+def _matching(patterns: Sequence[str], groups: Sequence[str], key: str) -> frozenset[str]:
+    """Raises ValueError for a pattern that matches no group."""
+    found: set[str] = set()
+    for pattern in patterns:
+        matches = {group for group in groups if fnmatchcase(group, pattern)}
+        if not matches:
+            raise ValueError(
+                f"{key}: no group is called {pattern!r}; there are {', '.join(groups)}"
+            )
+        found |= matches
+    return frozenset(found)

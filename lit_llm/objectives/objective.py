@@ -168,10 +168,14 @@ class Objective(LightningModule):
         # checkpoint, and then it passes over the loader's state.
         self.trainer.fit_loop._load_combined_loader_states()
         self.refresh_rates()  # a resumed run may be longer than it was
-        frozen = self.freezing is not None and len(self.freezing.open_at(0)) < len(
-            self.freezing.groups
-        )
-        if frozen and all(p.requires_grad for p in self.parameters()):
+        self._check_gate()
+
+    def _check_gate(self) -> None:
+        if self.freezing is None:
+            return
+        learning = self.freezing.open_at(self.trainer.global_step)
+        frozen = [p for name, layer in self.layer_groups() if name not in learning for p in layer]
+        if any(parameter.requires_grad for parameter in frozen):
             raise ValueError(
                 "schedule.freezing: nothing freezes layers here; give the trainer the callback "
                 "lit_llm.callbacks.progressive_unfreezing.ProgressiveUnfreezing"

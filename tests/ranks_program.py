@@ -10,6 +10,7 @@ import multiprocessing
 import os
 import socket
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -144,23 +145,27 @@ def train(directory: Path, settings: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def run_rank(directory: Path, world_size: int, rank: int, port: int) -> None:
+Work = Callable[[Path, int], Any]
+"""What every rank of a world does: of a directory and the world's size."""
+
+
+def run_rank(work: Work, directory: Path, world_size: int, rank: int, port: int) -> None:
     """One process of a world, in the environment that a cluster would give it."""
     os.environ.update(
         LOCAL_RANK=str(rank), NODE_RANK="0", MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port)
     )
     os.environ["LIT_LLM_CACHE"] = str(directory / f"cache{world_size}")
-    torch.save(results(directory, world_size), directory / f"world{world_size}-rank{rank}.pt")
+    torch.save(work(directory, world_size), directory / f"world{world_size}-rank{rank}.pt")
 
 
-def run_world(directory: Path, world_size: int) -> bool:
+def run_world(work: Work, directory: Path, world_size: int) -> bool:
     """Whether all ranks came through."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     fork = multiprocessing.get_context("fork")
     ranks = [
-        fork.Process(target=run_rank, args=(directory, world_size, rank, port))
+        fork.Process(target=run_rank, args=(work, directory, world_size, rank, port))
         for rank in range(world_size)
     ]
     for process in ranks:
@@ -170,6 +175,11 @@ def run_world(directory: Path, world_size: int) -> bool:
     return all(process.exitcode == 0 for process in ranks)
 
 
-if __name__ == "__main__":
+def main(work: Work) -> None:
+    """Read ``DIR WORLD_SIZE ...`` from the command line, and do it."""
     where, worlds = Path(sys.argv[1]), [int(word) for word in sys.argv[2:]]
-    sys.exit(0 if all(run_world(where, world_size) for world_size in worlds) else 1)
+    sys.exit(0 if all(run_world(work, where, world_size) for world_size in worlds) else 1)
+
+
+if __name__ == "__main__":
+    main(results)

@@ -336,6 +336,8 @@ class Objective(LightningModule):
 
     def _steps_per_epoch(self) -> int:
         trainer = self.trainer
+        if math.isinf(trainer.num_training_batches):  # a run measured in steps alone
+            trainer.fit_loop.setup_data()
         return math.ceil(trainer.num_training_batches / trainer.accumulate_grad_batches)
 
 

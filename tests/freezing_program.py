@@ -1,0 +1,74 @@
+"""What test_freezing_two_ranks.py compares: every schedule, by worlds of different size."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback
+
+from lit_llm.backbone.backbone import Backbone
+from lit_llm.callbacks.progressive_unfreezing import ProgressiveUnfreezing
+from lit_llm.callbacks.same_weights import SameWeights
+from lit_llm.data.batch_config import BatchConfig
+from lit_llm.objectives.token_classification import TokenClassification
+from lit_llm.optim import OptimizerConfig
+from lit_llm.schedules import ScheduleConfig
+from tests.helpers import TAGS, Sentences, parameters_of, quick_trainer, sentences
+from tests.ranks_program import main
+from tests.references.freezing import SCHEDULES
+
+
+class EveryStep(Callback):
+    """Copies of the weights after each optimizer step."""
+
+    def __init__(self) -> None:
+        self.found: list[dict[str, torch.Tensor]] = []
+
+    def on_train_batch_end(
+        self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        if trainer.global_step > len(self.found):
+            self.found.append(parameters_of(pl_module))
+
+
+def results(directory: Path, world_size: int) -> dict[str, Any]:
+    """The weights after each of eight steps, of plain batches and of two to a step."""
+    torch.set_num_threads(1)
+    return {
+        f"{name}, {batches} to a step": train(directory, world_size, name, batches)
+        for name in SCHEDULES
+        for batches in (1, 2)
+    }
+
+
+def train(directory: Path, world_size: int, name: str, accumulate: int) -> Any:
+    """Momentum, no Adam and no clipping: these would hide a wrong factor on the gradients."""
+    freezing = SCHEDULES[name]
+    schedule = ScheduleConfig("constant", warmup_fraction=0.0, freezing=freezing)
+    optimizer = OptimizerConfig("sgd", lr=0.05, layer_decay=0.8)
+    model = TokenClassification(Backbone(str(directory / "token")), optimizer, schedule)
+    data = Sentences(
+        train=sentences([3, 9, 1, 14, 6, 2, 5]),
+        val=sentences([4, 7, 2], seed=1),
+        batches=BatchConfig(examples_per_batch=2 // accumulate, seed=0),
+    )
+    data.label_names = TAGS
+    steps = EveryStep()
+    trainer = quick_trainer(
+        directory,
+        max_steps=8,
+        accumulate_grad_batches=accumulate,
+        val_check_interval=accumulate,
+        callbacks=[ProgressiveUnfreezing(), SameWeights(every_n_steps=1), steps],
+        devices=world_size,
+        strategy="ddp_find_unused_parameters_true" if world_size > 1 else "auto",
+    )
+    trainer.fit(model, data)
+    starts = model.freezing.starts if model.freezing is not None else ()
+    return {"weights": steps.found, "starts": list(starts)}
+
+
+if __name__ == "__main__":
+    main(results)

@@ -20,6 +20,8 @@ commands:
                lit-llm fit --resume DIR            go on with an interrupted run
   validate   score a run's best model on the development set    lit-llm validate --run DIR
   test       score a run's best model on the test set           lit-llm test --run DIR
+  schedule   which layers would learn when, at what rate
+               lit-llm schedule --config FILE --plot schedule.svg
   run        a study: many stages, variants, seeds   lit-llm run experiments/quickstart --jobs 2
   table      a study's table                         lit-llm table experiments/quickstart
   plot       what runs logged, as curves             lit-llm plot RUN --metrics val/loss
@@ -29,7 +31,7 @@ lit-llm COMMAND --help says more. Every setting of a run can be given as a flag
 (--model.optimizer.lr 3e-5); settings in files are given with --config, later ones win.
 """
 
-TRAINER_COMMANDS = ("fit", "validate", "test")
+TRAINER_COMMANDS = ("fit", "validate", "test", "schedule")
 OWN_PARSERS = {
     "run": "lit_llm.run_command",
     "table": "lit_llm.table_command",

@@ -1,4 +1,4 @@
-"""``fit``, ``validate`` and ``test``: LightningCLI with a run directory of our own."""
+"""``fit``, ``validate``, ``test``: LightningCLI with a run directory of our own."""
 
 from __future__ import annotations
 
@@ -121,13 +121,17 @@ def _last_of_each(callbacks: Any) -> Any:
 
 
 def main(command: str, words: list[str]) -> int:
-    """Run ``fit``, ``validate`` or ``test``; the process's exit code."""
+    """Run ``fit``, ``validate``, ``test`` or ``schedule``; the process's exit code."""
     logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(_without_adverts)
     warnings.filterwarnings("ignore", message=".*LightningCLI's args parameter.*")
     warnings.filterwarnings("ignore", message=".*isinstance\\(treespec, LeafSpec\\).*")
     try:
         if command == "fit":
             _fit(words)
+        elif command == "schedule":
+            from lit_llm.schedule_command import show_schedule
+
+            show_schedule(words)
         else:
             _evaluate(command, words)
     except Interrupted as stop:

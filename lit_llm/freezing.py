@@ -7,7 +7,7 @@ norm, which goes with the highest block), ``head``.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from itertools import chain, groupby, pairwise
@@ -153,6 +153,25 @@ class FreezingPlan:
         while phase and group in self.phases[phase - 1]:
             phase -= 1
         return self.starts[phase]
+
+    def in_words(self, groups: Set[str]) -> str:
+        """Some of the groups, the highest first: ``head, block 5 to block 3``."""
+        parts: list[list[str]] = []
+        for name in reversed(self.groups):
+            block = name.startswith("block ")
+            follows = block and parts and self._stands_below(name, parts[-1][-1])
+            if name not in groups:
+                continue
+            if follows:
+                parts[-1].append(name)
+            else:
+                parts.append([name])
+        return ", ".join(f"{p[0]} to {p[-1]}" if len(p) > 2 else ", ".join(p) for p in parts)
+
+    def _stands_below(self, name: str, above: str) -> bool:
+        return (
+            above.startswith("block ") and self.groups.index(above) == self.groups.index(name) + 1
+        )
 
     def with_starts(self, starts: Sequence[int]) -> FreezingPlan:
         """The plan whose phases so far began with these steps."""

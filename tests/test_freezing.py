@@ -154,3 +154,16 @@ def test_what_makes_no_sense_is_refused_by_name(settings, message):
 def test_an_entry_says_once_when_it_begins(settings, message):
     with pytest.raises(ValueError, match=message):
         PhaseConfig(["head"], **settings)
+
+
+@pytest.mark.parametrize(
+    ("groups", "words"),
+    [
+        (GROUPS, "head, final, block 2 to block 0, embeddings"),
+        (["head", "block 2", "block 0"], "head, block 2, block 0"),
+        (["block 1", "block 0"], "block 1, block 0"),
+        ([], ""),
+    ],
+)
+def test_groups_are_named_in_short(groups, words):
+    assert plan().in_words(set(groups)) == words

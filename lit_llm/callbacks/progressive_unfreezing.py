@@ -97,18 +97,14 @@ class ProgressiveUnfreezing(Callback):
 
     def on_train_end(self, trainer: Trainer, pl_module: Any) -> None:
         """Say which layers a schedule that waits for a metric has not come to."""
-        if pl_module.freezing is not None and self._open is not None:
-            plan = pl_module.freezing
-            if len(plan.starts) < len(plan.phases):
-                never = [
-                    g
-                    for g in plan.groups
-                    if not any(g in p for p in plan.phases[: len(plan.starts)])
-                ]
-                rank_zero_info(
-                    f"freezing: the run ended in phase {len(plan.starts)} of {len(plan.phases)}; "
-                    f"never opened: {', '.join(never) or 'none'}"
-                )
+        plan = pl_module.freezing
+        if plan is not None and len(plan.starts) < len(plan.phases):
+            opened = set().union(*plan.phases[: len(plan.starts)])
+            never = plan.in_words(set(plan.groups) - opened) or "nothing"
+            rank_zero_info(
+                f"freezing: the run ended in phase {len(plan.starts)} of {len(plan.phases)}; "
+                f"never opened: {never}"
+            )
 
     def _apply(self, trainer: Trainer, pl_module: Any) -> None:
         plan, step = pl_module.freezing, trainer.global_step
@@ -125,20 +121,8 @@ class ProgressiveUnfreezing(Callback):
             for name, modules in pl_module.backbone.layer_modules().items():
                 for module in modules:
                     module.train(name in learning)
-        shown = [name for name in plan.groups if name in learning]
-        rank_zero_info(
-            f"step {step}: learning {_ranges(shown)} ({len(shown)} of {len(plan.groups)})"
-        )
-
-
-def _ranges(names: list[str]) -> str:
-    """``block 3 to block 5, head`` for four names in a row."""
-    numbers = [name for name in names if name.startswith("block ")]
-    others = [name for name in names if not name.startswith("block ")]
-    first, last = [n for n in others if n == "embeddings"], [n for n in others if n != "embeddings"]
-    if len(numbers) > 2:
-        numbers = [f"{numbers[0]} to {numbers[-1]}"]
-    return ", ".join([*first, *numbers, *last])
+        count = f"{len(learning)} of {len(plan.groups)} groups"
+        rank_zero_info(f"step {step}: learning {plan.in_words(learning)} ({count})")
 
 
 def _check_strategy(trainer: Trainer) -> None:

@@ -317,7 +317,7 @@ class Objective(LightningModule):
         plan = None
         if config.freezing.freezes:
             names = [name for name, _ in layers]
-            self.freezing = freezing_plan(config.freezing, names, steps, self._steps_per_epoch())
+            self.freezing = freezing_plan(config.freezing, names, steps, self.steps_per_epoch())
             plan = self._plan
         elif self.optimizer_config.layer_decay == 1.0:
             layers = joined(layers)
@@ -334,7 +334,8 @@ class Objective(LightningModule):
         assert self.freezing is not None
         return self.freezing
 
-    def _steps_per_epoch(self) -> int:
+    def steps_per_epoch(self) -> int:
+        """Optimizer steps of one epoch of the trainer."""
         trainer = self.trainer
         if math.isinf(trainer.num_training_batches):  # a run measured in steps alone
             trainer.fit_loop.setup_data()

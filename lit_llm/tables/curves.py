@@ -6,7 +6,8 @@ import csv
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+
+from lit_llm.tables.figures import load_pyplot, save_figure
 
 Curve = tuple[list[int], list[float]]
 """Steps and values."""
@@ -45,7 +46,7 @@ def draw_curves(runs: Mapping[str, Mapping[str, Curve]], out: Path) -> None:
     Raises:
         ValueError: matplotlib is not installed, or cannot write this kind of file.
     """
-    pyplot = _pyplot()
+    pyplot = load_pyplot()
     metrics = list(next(iter(runs.values())))
     columns = min(len(metrics), _PANELS_IN_A_ROW)
     rows = math.ceil(len(metrics) / columns)
@@ -64,25 +65,10 @@ def draw_curves(runs: Mapping[str, Mapping[str, Curve]], out: Path) -> None:
         panel.axis("off")
     if len(runs) > 1:
         axes.flat[0].legend(fontsize="small")
-    undated = {"Date": None} if out.suffix == ".svg" else None  # the same curves, the same file
-    figure.savefig(out, dpi=150, metadata=undated)
-    pyplot.close(figure)
+    save_figure(figure, out)
 
 
 def _curve(rows: Sequence[Mapping[str, str | None]], metric: str) -> Curve:
     found = [(int(row["step"] or 0), row.get(metric)) for row in rows]
     pairs = [(step, float(value)) for step, value in found if value]
     return [step for step, _ in pairs], [value for _, value in pairs]
-
-
-def _pyplot() -> Any:
-    try:
-        import matplotlib
-    except ImportError:
-        message = 'plots need matplotlib: pip install "lit_llm[plots]"'
-        raise ValueError(message) from None
-    matplotlib.use("Agg")
-    matplotlib.rcParams |= {"svg.hashsalt": "lit_llm", "svg.fonttype": "none"}
-    from matplotlib import pyplot
-
-    return pyplot

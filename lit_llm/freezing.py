@@ -179,7 +179,11 @@ class FreezingPlan:
 
 
 def freezing_plan(
-    config: FreezingConfig, groups: Sequence[str], total_steps: int, steps_per_epoch: float
+    config: FreezingConfig,
+    groups: Sequence[str],
+    total_steps: int,
+    steps_per_epoch: float,
+    trial: bool = False,
 ) -> FreezingPlan:
     """Lay a schedule out for one model and one run.
 
@@ -188,6 +192,8 @@ def freezing_plan(
         groups: the model's, from the input upwards, ``head`` last.
         total_steps: optimizer steps of the run.
         steps_per_epoch: optimizer steps of an epoch.
+        trial: the run was cut short to see whether it works: phases that would begin after its
+            end are spread over half of it instead.
 
     Raises:
         ValueError: a name that no group has, a group that never learns, phases out of order, or
@@ -200,6 +206,9 @@ def freezing_plan(
     if not all(phases) or not phases:
         raise ValueError(f"{KEY}: there is a phase in which nothing would learn")
     starts = _starts(config, len(phases), total_steps, steps_per_epoch)
+    if trial and starts[-1] >= total_steps:
+        starts = _spread(len(phases), 0.5 * total_steps)
+        return FreezingPlan(tuple(groups), tuple(phases), tuple(starts))
     _check_order(config, starts, len(phases), total_steps)
     lasting = phases
     if config.patience is None:  # some may have no step of their own in a short run
@@ -283,7 +292,10 @@ def _starts(
         return [number * config.every_steps for number in range(count)]
     if config.every_epochs is not None:
         return [round(number * config.every_epochs * steps_per_epoch) for number in range(count)]
-    last = config.fraction * total_steps
+    return _spread(count, config.fraction * total_steps)
+
+
+def _spread(count: int, last: float) -> list[int]:
     return [round(number * last / max(count - 1, 1)) for number in range(count)]
 
 

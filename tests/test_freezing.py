@@ -86,6 +86,14 @@ def test_a_run_shorter_than_its_phases_ends_with_everything_open():
     assert found.open_at(1) == set(GROUPS)
 
 
+def test_a_trial_goes_through_phases_that_would_begin_after_its_end():
+    phases = [PhaseConfig(["head"], step=0), PhaseConfig(["*"], epoch=3)]
+    for settings in ({"name": "two_step", "every_epochs": 3}, {"name": "custom", "phases": phases}):
+        config = FreezingConfig(**settings)
+        assert freezing_plan(config, GROUPS, 2, 1, trial=True).starts == (0, 1)
+        assert freezing_plan(config, GROUPS, 5, 1, trial=True).starts == (0, 3)
+
+
 def test_starts_that_a_metric_decided_are_replayed():
     found = plan("two_step", patience=1).with_starts([0, 33])
     assert found.open_at(32) == {"head"}

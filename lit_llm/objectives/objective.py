@@ -316,8 +316,9 @@ class Objective(LightningModule):
         config, layers = self.schedule_config, self.layer_groups()
         plan = None
         if config.freezing.freezes:
-            names = [name for name, _ in layers]
-            self.freezing = freezing_plan(config.freezing, names, steps, self.steps_per_epoch())
+            names, per_epoch = [name for name, _ in layers], self.steps_per_epoch()
+            trial = _limited(self.trainer, self.trainer.limit_train_batches)
+            self.freezing = freezing_plan(config.freezing, names, steps, per_epoch, trial)
             plan = self._plan
         elif self.optimizer_config.layer_decay == 1.0:
             layers = joined(layers)
@@ -343,6 +344,6 @@ class Objective(LightningModule):
 
 
 def _limited(trainer: Any, limit: int | float) -> bool:
-    """Whether an evaluation may leave batches out; 1.0 is all of them, 1 a single one."""
+    """Whether a split's batches are cut short; 1.0 is all of them, 1 a single one."""
     everything = isinstance(limit, float) and limit == 1.0
     return bool(trainer.fast_dev_run or trainer.sanity_checking or not everything)

@@ -49,6 +49,19 @@ def test_relative_positions_of_deberta_stand_below_its_blocks(source):
     assert "encoder.rel_embeddings.weight" in names(backbone, below)
 
 
+@pytest.mark.parametrize("model_type", TYPES)
+def test_modules_of_a_group_hold_its_parameters_and_nothing_else(model_type, source):
+    backbone = Backbone(source(model_type))
+    backbone.build()
+    modules = backbone.layer_modules()
+    for name, parameters in backbone.layer_groups():
+        found = {id(p) for module in modules[name] for p in module.parameters()}
+        assert found == {id(p) for p in parameters}, name
+    inside = {id(m) for found in modules.values() for top in found for m in top.modules()}
+    dropouts = [m for m in backbone.model.modules() if "Dropout" in type(m).__name__]
+    assert all(id(m) in inside for m in dropouts)
+
+
 def test_model_without_a_list_of_layers_is_refused():
     with pytest.raises(ValueError, match="Linear holds no list of layers"):
         layer_groups(nn.Linear(2, 2), 2)

@@ -52,6 +52,15 @@ def test_loss_and_gradients_equal_transformers(kind, plain, tmp_path):
             torch.testing.assert_close(ours, gradients[name], rtol=1e-5, atol=1e-6)
 
 
+def test_a_tied_head_is_no_layer_of_its_own(tmp_path):
+    model = CausalLM(Backbone(save_tiny(tmp_path, AutoModelForCausalLM, ["x"], "gpt2")))
+    model.build([])
+    groups = model.layer_groups()
+    assert [name for name, _ in groups] == ["embeddings", "block 0", "block 1", "final"]
+    ids = [id(p) for _, parameters in groups for p in parameters]
+    assert sorted(ids) == sorted(id(p) for p in model.parameters())
+
+
 def test_an_empty_batch_gives_a_zero_that_hangs_on_the_graph(tmp_path):
     model = CausalLM(Backbone(save_tiny(tmp_path, AutoModelForCausalLM, ["x"], "gpt2")))
     model.build([])

@@ -207,18 +207,20 @@ def _train(run_dir: Path, words: list[str], rest: list[str], resumes: bool) -> N
 
 
 def _evaluate(command: str, words: list[str]) -> None:
-    options, rest = own_options(
-        words,
-        command,
-        {"--run": "the run whose best model is scored", "--run_dir": f"default: RUN/{command}"},
-    )
+    flags = {"--run": "the run whose best model is scored", "--run_dir": f"default: RUN/{command}"}
+    if command == "validate":
+        flags["--split"] = "val (default), or train: what the model makes of its training examples"
+    options, rest = own_options(words, command, flags)
+    split = getattr(options, "split", None) or ("val" if command == "validate" else "test")
+    if split not in ("val", "test", "train"):
+        raise ValueError(f"--split is val or train, not {split!r}")
     if wants_help(rest):
         RunCLI(rest, None)
         return
     if not options.run:
         raise ValueError(f"say which run: lit-llm {command} --run DIR")
     run_dir = existing_run(options.run, "--run", "best")
-    directory = run_dir / command
+    directory = run_dir / ("train" if split == "train" else command)
     if options.run_dir:
         directory = _run_dir_of_all_ranks(options.run_dir)
     directory.mkdir(exist_ok=True)
@@ -230,9 +232,11 @@ def _evaluate(command: str, words: list[str]) -> None:
     callbacks[:] = [callback for callback in callbacks if isinstance(callback, ProgressBar)]
     cli.model.build_saved()
     cli.datamodule.label_names = cli.model.label_names
+    cli.datamodule.validates_train = split == "train"
     loop = cli.trainer.validate if command == "validate" else cli.trainer.test
     loop(cli.model, cli.datamodule, verbose=False)
-    split = "val" if command == "validate" else "test"
+    if split == "train":
+        cli.model.results["train"] = cli.model.results.pop("val")
     finish_evaluation(cli.trainer, cli.model, cli.datamodule, directory, split)
 
 

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import math
 
 import pytest
 import torch
@@ -67,6 +68,27 @@ def test_test_and_validate_repeat_the_scores_of_fit(experiment, tmp_path):
         assert main([command, "--run", str(run)]) == 0
         again = json.loads((run / command / "results.json").read_text())["metrics"]
         assert again == {k: v for k, v in first.items() if k.startswith(split)}
+
+
+def test_losses_of_training_examples_rank_a_curriculum(experiment, tmp_path, capsys):
+    assert main(experiment) == 0
+    run = tmp_path / "run"
+    assert main(["validate", "--run", str(run), "--split", "train"]) == 0
+    assert json.loads((run / "train" / "results.json").read_text())["metrics"]["train/loss"] > 0
+    lines = (run / "train" / "predictions.jsonl").read_text().splitlines()
+    first, *others = (json.loads(line) for line in lines)
+    assert len(others) == len(TAGGED * 3) - 1
+    labels = json.loads((run / "results.json").read_text())["label_names"]
+    surprise = [
+        -math.log(row[labels.index(tag)])
+        for row, tag in zip(first["probabilities"], first["gold"], strict=True)
+    ]
+    assert first["loss"] == pytest.approx(sum(surprise) / len(surprise), abs=1e-3)
+    curriculum = {"score": "file", "path": str(run / "train" / "predictions.jsonl")}
+    words = [*experiment[:-1], str(tmp_path / "second")]
+    assert main([*words, "--data.batches.curriculum", json.dumps(curriculum)]) == 0
+    assert main(["validate", "--run", str(run), "--split", "dev"]) == 1
+    assert "--split is val or train, not 'dev'" in capsys.readouterr().err
 
 
 def test_run_directory_in_use_is_refused(experiment, tmp_path, capsys):

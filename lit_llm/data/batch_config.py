@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from lit_llm.data.curriculum import CurriculumConfig
+
 
 @dataclass(frozen=True)
 class BatchConfig:
@@ -18,6 +20,7 @@ class BatchConfig:
         eval_tokens_per_batch: the budget of an evaluation batch, per rank.
         num_workers: processes that lay out batches ahead of the model.
         seed: of the order of the examples; default the run's ``seed_everything``.
+        curriculum: which examples come first; default a random order.
     """
 
     examples_per_batch: int | None = None
@@ -26,6 +29,7 @@ class BatchConfig:
     eval_tokens_per_batch: int = 8192
     num_workers: int = 0
     seed: int | None = None
+    curriculum: CurriculumConfig | None = None
 
     def __post_init__(self) -> None:
         if self.examples_per_batch is not None and self.tokens_per_batch is not None:

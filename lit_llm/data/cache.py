@@ -183,6 +183,11 @@ class ArrowTable(Sequence[dict[str, Any]]):
         parts = [np.diff(batch.column(name).offsets.to_numpy()) for batch in self._batches]
         return np.concatenate(parts).astype(np.int64)
 
+    def flat_lists(self, name: str) -> np.ndarray[Any, Any]:
+        """The lists of a column, all rows end to end."""
+        parts = [batch.column(name).flatten() for batch in self._batches]
+        return np.concatenate([part.to_numpy(zero_copy_only=False) for part in parts])
+
     def column(self, name: str) -> np.ndarray[Any, Any]:
         """A numeric column, (rows,)."""
         parts = [batch.column(name).to_numpy(zero_copy_only=False) for batch in self._batches]

@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 from lit_llm.batch import Item
 from lit_llm.data.batch_config import BatchConfig
 from lit_llm.data.cache import ArrowTable, build_once, default_cache_dir, fingerprint, write_table
+from lit_llm.data.curriculum import Curriculum
+from lit_llm.data.difficulty import difficulty
 from lit_llm.data.loader import PackedLoader, Prepare
 from lit_llm.data.packing import EvaluationPlan, TokensPerBatch, training_plan
 from lit_llm.data.sample import SampleConfig, Selection
@@ -63,6 +65,9 @@ class PackedDataModule(LightningDataModule):
 
     streams_train: bool = False
     """Whether training examples are read as they are needed, and not kept: no training split."""
+
+    validates_train: bool = False
+    """Whether the training split stands in the place of the development split."""
 
     @abstractmethod
     def read(self, split: Split) -> Iterable[Mapping[str, Any]]:
@@ -158,6 +163,11 @@ class PackedDataModule(LightningDataModule):
         self.max_length = checked_max_length(self.max_length, backbone.max_positions)
         for split, key in keys.items():
             self._cache_items(split, key, backbone)
+        if self.validates_train:
+            self._items["val"], self._examples["val"] = (
+                self._items["train"],
+                self._examples["train"],
+            )
 
     def _backbone(self) -> Any:
         if self.trainer is None or self.trainer.lightning_module is None:
@@ -237,6 +247,7 @@ class PackedDataModule(LightningDataModule):
             world_size=trainer.world_size,
             accumulate_grad_batches=trainer.accumulate_grad_batches,
             weights=self.item_weights(),
+            curriculum=self._curriculum(),
         )
         if isinstance(plan, TokensPerBatch):
             rows = len(plan.data_epoch(0))
@@ -246,6 +257,14 @@ class PackedDataModule(LightningDataModule):
                     f"{plan.rows_per_batch:,}: each batch sees the data more than once"
                 )
         return self._loader("train", plan)
+
+    def _curriculum(self) -> Curriculum | None:
+        config, items = self.batches.curriculum, self._items["train"]
+        if config is None:
+            return None
+        examples = self._examples["train"]
+        units = [self.units_of(example) for example in examples] if config.score == "file" else []
+        return Curriculum(config, difficulty(config, items, examples, units), items.lengths)
 
     def val_dataloader(self) -> PackedLoader | list[Any]:
         """The development set, each item once; nothing if there is none."""

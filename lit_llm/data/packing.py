@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from lit_llm.data.batch_rows import BatchRows, number_rows, share_rows
+from lit_llm.data.curriculum import Curriculum
 from lit_llm.data.rows import Rows, balance_rows, epoch_order, one_per_row, pack_in_order
 
 DEFAULT_ROW_LENGTH = 128
@@ -37,6 +38,7 @@ class TokensPerBatch:
         world_size: ranks; rank r takes rows R r / W to R (r + 1) / W.
         accumulate_grad_batches: batches to an optimizer step.
         weights: (B,), how often an example is seen in a data epoch; default once.
+        curriculum: gives the order in place of seed and weights alone.
 
     Raises:
         ValueError: no example, one longer than ``row_length`` or empty, or ``tokens_per_batch``
@@ -54,10 +56,12 @@ class TokensPerBatch:
         world_size: int = 1,
         accumulate_grad_batches: int = 1,
         weights: NDArray[Any] | None = None,
+        curriculum: Curriculum | None = None,
     ) -> None:
-        self.lengths, self.weights = _training_lengths(lengths), weights
+        self.lengths = _training_lengths(lengths)
+        self._order = _Order(len(self.lengths), seed, weights, curriculum)
         self.row_length = row_length or max(DEFAULT_ROW_LENGTH, int(self.lengths.max()))
-        self.seed, self.packs, self.world_size = seed, packs, world_size
+        self.packs, self.world_size = packs, world_size
         self.rows_per_batch = tokens_per_batch // self.row_length
         if self.rows_per_batch < 1:
             raise ValueError(
@@ -76,7 +80,7 @@ class TokensPerBatch:
     def data_epoch(self, epoch: int) -> Rows:
         """The rows of one data epoch; the last two asked for are kept."""
         if epoch not in self._epochs:
-            order = epoch_order(len(self.lengths), self.seed, epoch, self.weights)
+            order = self._order(epoch)
             if len(self._epochs) == 2:
                 del self._epochs[next(iter(self._epochs))]
             self._epochs[epoch] = (
@@ -118,6 +122,7 @@ class ExamplesPerBatch:
         world_size: ranks; with N of at least that, each has the same number of rows (give or take
             one without ``packs``); a rank may have none otherwise.
         weights: (B,), how often an example is seen in a data epoch; default once.
+        curriculum: gives the order in place of seed and weights alone.
 
     Raises:
         ValueError: no example, or an empty one.
@@ -133,13 +138,14 @@ class ExamplesPerBatch:
         packs: bool = True,
         world_size: int = 1,
         weights: NDArray[Any] | None = None,
+        curriculum: Curriculum | None = None,
     ) -> None:
-        self.lengths, self.weights = _training_lengths(lengths), weights
-        self.num_examples = len(epoch_order(len(self.lengths), seed, 0, weights))
+        self.lengths = _training_lengths(lengths)
+        self._order = _Order(len(self.lengths), seed, weights, curriculum)
+        self.num_examples = len(self._order(0))
         self.row_length = row_length or DEFAULT_ROW_LENGTH
-        self.seed, self.packs, self.world_size = seed, packs, world_size
+        self.packs, self.world_size = packs, world_size
         self.examples_per_batch = examples_per_batch
-        self._order = (-1, np.zeros(0, np.int32))
 
     def __len__(self) -> int:
         return -(-self.num_examples // self.examples_per_batch)
@@ -147,11 +153,8 @@ class ExamplesPerBatch:
     def batch(self, index: int, rank: int) -> BatchRows:
         """The rank's rows of a global batch."""
         epoch, index = divmod(index, len(self))
-        if self._order[0] != epoch:
-            order = epoch_order(len(self.lengths), self.seed, epoch, self.weights)
-            self._order = (epoch, order)
         first = index * self.examples_per_batch
-        chosen = self._order[1][first : first + self.examples_per_batch].tolist()
+        chosen = self._order(epoch)[first : first + self.examples_per_batch].tolist()
         if self.packs:
             balanced = balance_rows(
                 self.lengths[chosen].tolist(), self.row_length, multiple=self.world_size
@@ -161,6 +164,36 @@ class ExamplesPerBatch:
             rows = [[i] for i in chosen]
         share = share_rows(len(rows), rank, self.world_size)
         return number_rows([rows[r] for r in share], self.lengths)
+
+
+class _Order:
+    """The order of the examples in a data epoch; the last one asked for is kept."""
+
+    def __init__(
+        self,
+        num_examples: int,
+        seed: int,
+        weights: NDArray[Any] | None,
+        curriculum: Curriculum | None,
+    ) -> None:
+        if weights is not None and curriculum is not None:
+            raise ValueError(
+                "batches.curriculum: sources with weights have a share of their own, which a "
+                "curriculum would change: leave one of them out"
+            )
+        self._arguments = num_examples, seed, weights, curriculum
+        self._last = (-1, np.zeros(0, np.int32))
+
+    def __call__(self, epoch: int) -> NDArray[np.int32]:
+        if self._last[0] != epoch:
+            num_examples, seed, weights, curriculum = self._arguments
+            order = (
+                epoch_order(num_examples, seed, epoch, weights)
+                if curriculum is None
+                else curriculum.order(seed, epoch)
+            )
+            self._last = (epoch, order)
+        return self._last[1]
 
 
 class EvaluationPlan:
@@ -214,6 +247,7 @@ def training_plan(
     world_size: int = 1,
     accumulate_grad_batches: int = 1,
     weights: NDArray[Any] | None = None,
+    curriculum: Curriculum | None = None,
 ) -> TokensPerBatch | ExamplesPerBatch:
     """The plan for whichever of ``examples_per_batch`` and ``tokens_per_batch`` is given.
 
@@ -226,6 +260,7 @@ def training_plan(
         "packs": packs,
         "world_size": world_size,
         "weights": weights,
+        "curriculum": curriculum,
     }
     if examples_per_batch and not tokens_per_batch:
         return ExamplesPerBatch(lengths, examples_per_batch=examples_per_batch, **common)

@@ -162,6 +162,11 @@ class PredictionCollector:
         return torch.cat(filled), torch.cat([part for _, part in parts])
 
 
+def mean_surprise(probabilities: np.ndarray) -> float:
+    """Minus the mean log probability, nats, to six places; finite where one is 0."""
+    return round(float(-np.log(np.maximum(probabilities, 1e-12)).mean()), 6)
+
+
 def gathered(own: Any) -> list[Any]:
     """Every rank's object, in the order of the ranks, on each of them."""
     if not (torch.distributed.is_available() and torch.distributed.is_initialized()):

@@ -16,7 +16,7 @@ from lit_llm.losses.binary_cross_entropy import binary_cross_entropy
 from lit_llm.losses.cross_entropy import cross_entropy
 from lit_llm.losses.squared_error import squared_error
 from lit_llm.metrics.classification_metrics import classification_metrics
-from lit_llm.objectives.evaluation import Predictions, on_every_rank
+from lit_llm.objectives.evaluation import Predictions, mean_surprise, on_every_rank
 from lit_llm.objectives.objective import Objective
 from lit_llm.optim import OptimizerConfig
 from lit_llm.schedules import ScheduleConfig
@@ -154,6 +154,7 @@ class SequenceClassification(Objective):
                     "prediction": predicted,
                     "probabilities": predictions.probabilities[i].round(6).tolist(),
                     "windows": int(predictions.windows[i]),
+                    "loss": self._loss_of(predictions.probabilities[i], gold),
                 }
             )
             for subset in example.get("subsets", ()):
@@ -168,6 +169,14 @@ class SequenceClassification(Objective):
             numbers = {name: float(value) for name, value in metrics.compute().items()}
         numbers |= {f"accuracy_{name}": float(np.mean(hits)) for name, hits in subsets.items()}
         return {"metrics": numbers, "tables": {}, "text": "", "records": records}
+
+    def _loss_of(self, row: np.ndarray, gold: Any) -> float:
+        """Nats of one text, per label where it has several; the squared error of a number."""
+        if self.problem_type == "regression":
+            return round(float((row[0] - gold) ** 2), 6)
+        if self.problem_type == "multi_label_classification":
+            return mean_surprise(np.where(self._encode(gold), row, 1 - row))
+        return mean_surprise(row[[self._encode(gold)]])
 
     def _decode(self, row: np.ndarray) -> Any:
         if self.problem_type == "regression":

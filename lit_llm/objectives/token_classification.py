@@ -17,7 +17,7 @@ from lit_llm.metrics.entity_f1 import EntityF1
 from lit_llm.metrics.entity_f1_strict import EntityF1Strict
 from lit_llm.metrics.report_text import report_text
 from lit_llm.metrics.tag_report import TagReport
-from lit_llm.objectives.evaluation import Predictions, on_every_rank
+from lit_llm.objectives.evaluation import Predictions, mean_surprise, on_every_rank
 from lit_llm.objectives.objective import Objective
 from lit_llm.optim import OptimizerConfig
 from lit_llm.schedules import ScheduleConfig
@@ -128,9 +128,15 @@ class TokenClassification(Objective):
                     "prediction": predicted,
                     "probabilities": predictions.probabilities[words].round(5).tolist(),
                     "windows": len(set(predictions.items[words].tolist())),
+                    "loss": self._loss_of(predictions.probabilities[words], gold),
                 }
             )
         return _result(f1.compute(), strict.compute(), report.compute(), records)
+
+    def _loss_of(self, probabilities: np.ndarray, gold: list[str]) -> float:
+        """Nats per word of one sentence."""
+        labels = [self.label_names.index(tag) for tag in gold]
+        return mean_surprise(probabilities[np.arange(len(gold)), labels])
 
 
 def _result(f1: Any, strict: Any, tags: Any, records: list[Any]) -> dict[str, Any]:

@@ -1,3 +1,5 @@
+import math
+
 import pytest
 import torch
 from transformers import AutoModelForTokenClassification
@@ -174,4 +176,7 @@ def test_four_sentences_are_learned(source, tmp_path):
         **{"id": "a", "words": ["w1", "w2", "w3"], "gold": ["B-PER", "I-PER", "O"]},
         **{"prediction": ["B-PER", "I-PER", "O"], "windows": 1},
         "probabilities": result["records"][0]["probabilities"],
+        "loss": pytest.approx(
+            -sum(math.log(max(row)) for row in result["records"][0]["probabilities"]) / 3, abs=1e-3
+        ),
     }

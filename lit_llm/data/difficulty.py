@@ -1,0 +1,98 @@
+"""How difficult each training item is, by a curriculum's score."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lit_llm.data.cache import ArrowTable
+from lit_llm.data.curriculum import KEY, CurriculumConfig
+
+
+def difficulty(
+    config: CurriculumConfig,
+    items: ArrowTable,
+    examples: Sequence[Mapping[str, Any]],
+    units: Sequence[int],
+) -> NDArray[np.float64]:
+    """The score of each item, (B,).
+
+    Args:
+        config: which score.
+        items: with ``input_ids``; with ``unit_ids`` where the score belongs to an example.
+        examples: with ``id``.
+        units: of each example, how many.
+
+    Raises:
+        ValueError: a file that lacks an example or holds something that is not a number, or items
+            that belong to no example.
+    """
+    if config.score == "random":
+        return np.random.default_rng(0).random(len(items))
+    if config.score == "length":
+        return items.lengths.astype(np.float64)
+    if config.score == "rarity":
+        return rarity(items.flat_lists("input_ids"), items.lengths)
+    scores = read_scores(Path(config.path or ""), config.key)
+    missing = [example["id"] for example in examples if example["id"] not in scores]
+    if missing:
+        raise ValueError(
+            f"{KEY}.path: {config.path} has no score of {len(missing):,} of {len(examples):,} "
+            f"training examples, such as {missing[0]!r}"
+        )
+    if "unit_ids" not in items.column_names:
+        raise ValueError(f"{KEY}.score: file needs examples with an id, which a corpus has not")
+    ends = np.cumsum(units)
+    return np.array(
+        [
+            scores[examples[int(np.searchsorted(ends, _first(item["unit_ids"]), "right"))]["id"]]
+            for item in items
+        ]
+    )
+
+
+def rarity(tokens: NDArray[Any], lengths: NDArray[Any]) -> NDArray[np.float64]:
+    """Minus the sum of an item's log relative token frequencies, (B,), in nats.
+
+    Args:
+        tokens: (sum of lengths,), all items end to end.
+        lengths: (B,), of each.
+    """
+    counts = np.bincount(tokens)
+    surprise = np.log(len(tokens)) - np.log(np.maximum(counts, 1))
+    starts = np.concatenate([[0], np.cumsum(lengths)[:-1]])
+    summed: NDArray[np.float64] = np.add.reduceat(surprise[tokens], starts)
+    return summed
+
+
+def read_scores(path: Path, key: str) -> dict[str, float]:
+    """Each example's score from JSON lines with ``id`` and ``key``.
+
+    Raises:
+        OSError: there is no such file.
+        ValueError: a line that is not such an object; names file and line.
+    """
+    scores: dict[str, float] = {}
+    with path.open(encoding="utf-8") as lines:
+        for number, line in enumerate(lines, start=1):
+            try:
+                record = json.loads(line)
+                value = record[key]
+                if isinstance(value, bool) or not isinstance(value, int | float):
+                    raise TypeError
+                scores[record["id"]] = float(value)
+            except (json.JSONDecodeError, KeyError, TypeError):
+                raise ValueError(
+                    f"{path}, line {number}: an object with 'id' and a number under {key!r} was "
+                    f"expected, not {line.strip()[:60]!r}"
+                ) from None
+    return scores
+
+
+def _first(unit_ids: Any) -> int:
+    return int(np.atleast_1d(unit_ids)[0])

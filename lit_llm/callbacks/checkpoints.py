@@ -94,7 +94,7 @@ class Checkpoints(Checkpoint):
             again = loop._should_check_val_fx(trainer.fit_loop._data_fetcher)  # type: ignore[arg-type]
             loop._batches_that_stepped = trainer.global_step - int(again)
         if self._random_states:  # resumed
-            trainer.should_stop = early_stop(trainer) is not None
+            trainer.should_stop = trainer.should_stop or early_stop(trainer) is not None
         self._first_step, self._written = trainer.global_step, set()
         self._saved_step, self._saved_at = trainer.global_step, time.monotonic()
         self._first_batch = True

@@ -14,12 +14,14 @@ from lit_llm.batch import PackedBatch
 class Throughput(Callback):
     """Counts examples, tokens, filler and seconds of training steps; validation is not in them.
 
-    The totals cover this process's rank; a resumed run goes on counting.
+    The totals cover this process's rank; a resumed run goes on counting. A GPU is waited for in
+    steps that are logged only: the time of those between is seen there.
     """
 
     def __init__(self) -> None:
         self.totals = {"examples": 0, "tokens": 0, "slots": 0, "seconds": 0.0}
         self._started = 0.0
+        self._tokens, self._seconds = 0, 0.0  # since the rate was logged last
 
     def state_dict(self) -> dict[str, Any]:
         """The totals."""
@@ -44,16 +46,19 @@ class Throughput(Callback):
         batch_idx: int,
     ) -> None:
         """Stop the clock and count."""
-        if batch.input_ids.is_cuda:
-            if (batch_idx + 1) % trainer.log_every_n_steps:  # type: ignore[attr-defined]
-                return
+        waits = batch.input_ids.is_cuda
+        due = not waits or (batch_idx + 1) % trainer.log_every_n_steps == 0  # type: ignore[attr-defined]
+        if waits and due:
             torch.cuda.synchronize()
         seconds = time.perf_counter() - self._started
         self.totals["examples"] += batch.num_examples
         self.totals["tokens"] += batch.num_tokens
         self.totals["slots"] += batch.input_ids.numel()
         self.totals["seconds"] += seconds
-        pl_module.log("train/tokens_per_second", batch.num_tokens / seconds, prog_bar=True)
+        self._tokens, self._seconds = self._tokens + batch.num_tokens, self._seconds + seconds
+        if due:
+            pl_module.log("train/tokens_per_second", self._tokens / self._seconds, prog_bar=True)
+            self._tokens, self._seconds = 0, 0.0
 
     def summary(self) -> dict[str, float]:
         """Totals and the rates that follow from them."""

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from lit_llm.signals import StopSignals
 
-REQUESTS = ("save", *StopSignals.NAMES)
+REQUESTS = ("save", "end", *StopSignals.NAMES)
 """What a rank can ask of all ranks; it travels with the loss."""
 
 

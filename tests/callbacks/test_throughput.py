@@ -21,5 +21,23 @@ def test_totals_count_tokens_and_filler():
     assert logged["train/tokens_per_second"] > 0
 
 
+def test_on_a_gpu_every_step_counts_and_the_logged_ones_wait(monkeypatch):
+    waited, logged = [], []
+    monkeypatch.setattr("torch.cuda.synchronize", lambda: waited.append(True))
+    module = SimpleNamespace(log=lambda name, value, **kwargs: logged.append(value))
+    batch = SimpleNamespace(
+        num_examples=2, num_tokens=5, input_ids=SimpleNamespace(is_cuda=True, numel=lambda: 8)
+    )
+    callback = Throughput()
+    for index in range(7):
+        callback.on_train_batch_start(None, module, batch, index)
+        callback.on_train_batch_end(
+            SimpleNamespace(log_every_n_steps=3), module, None, batch, index
+        )
+    assert callback.totals["tokens"] == 35
+    assert callback.totals["examples"] == 14
+    assert len(waited) == len(logged) == 2
+
+
 def test_summary_before_any_step_is_finite():
     assert Throughput().summary()["tokens_per_second"] == 0

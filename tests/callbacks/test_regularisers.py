@@ -1,0 +1,137 @@
+"""Small parts that keep fine-tuning in bounds, each against its formula."""
+
+import pytest
+import torch
+from lightning.pytorch import Callback
+from transformers import AutoModelForTokenClassification
+
+from lit_llm.backbone.backbone import Backbone
+from lit_llm.callbacks.checkpoints import Checkpoints
+from lit_llm.callbacks.l2_sp import L2SP
+from lit_llm.callbacks.progressive_unfreezing import ProgressiveUnfreezing
+from lit_llm.callbacks.reinitialise_top import ReinitialiseTop
+from lit_llm.data.batch_config import BatchConfig
+from lit_llm.freezing import FreezingConfig
+from lit_llm.objectives.token_classification import TokenClassification
+from lit_llm.optim import OptimizerConfig
+from lit_llm.schedules import ScheduleConfig
+from tests.helpers import TAGS, Sentences, parameters_of, quick_trainer, save_tiny, sentences
+
+SGD = OptimizerConfig("sgd", lr=0.1, head_lr=0.2, weight_decay=0.0, momentum=0.0)
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory):
+    return save_tiny(tmp_path_factory.mktemp("source"), AutoModelForTokenClassification, TAGS)
+
+
+class Keep(Callback):
+    """Weights before, and gradients of, each step."""
+
+    def __init__(self):
+        self.before, self.gradients, self.rates = [], [], []
+
+    def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
+        if batch_idx % trainer.accumulate_grad_batches == 0:
+            self.before.append(parameters_of(pl_module))
+
+    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+        if trainer.global_step == len(self.before):
+            grads = {n: p.grad for n, p in pl_module.named_parameters() if p.grad is not None}
+            self.gradients.append({name: grad.clone() for name, grad in grads.items()})
+
+
+def fit(directory, source, callbacks, resume=None, freezing=None, **settings):
+    data = Sentences(
+        batches=BatchConfig(examples_per_batch=2, seed=3),
+        train=sentences([3, 9, 1, 14, 6, 2, 5, 3]),
+    )
+    data.label_names = TAGS
+    schedule = ScheduleConfig(
+        "constant", warmup_fraction=0.0, freezing=freezing or FreezingConfig()
+    )
+    torch.manual_seed(5)
+    model = TokenClassification(Backbone(source), SGD, schedule)
+    every = [ProgressiveUnfreezing(), *callbacks]
+    trainer = quick_trainer(directory, **{"max_epochs": 1, **settings}, callbacks=every)
+    trainer.fit(model, data, ckpt_path=resume, weights_only=True)
+    return model, trainer
+
+
+def expected_after(keep, start, alpha, beta):
+    """Li et al. 2018: w - lr * (g + alpha (w' - w0)), w' after the gradient's step; beta to 0."""
+    weights = {}
+    for name, weight in keep.before[-1].items():
+        if name not in keep.gradients[-1]:
+            weights[name] = weight
+            continue
+        backbone = name.startswith("backbone.")
+        rate = 0.1 if backbone else 0.2
+        moved = weight - rate * keep.gradients[-1][name]
+        pull = alpha * (moved - start[name]) if backbone else beta * moved
+        weights[name] = moved - rate * pull
+    return weights
+
+
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_weights_are_pulled_to_the_start_and_the_head_to_zero(tmp_path, source, accumulate):
+    keep = Keep()
+    model, _ = fit(tmp_path, source, [keep, L2SP(0.5, 0.3)], accumulate_grad_batches=accumulate)
+    expected = expected_after(keep, keep.before[0], 0.5, 0.3)
+    torch.testing.assert_close(parameters_of(model), expected)
+
+
+def test_what_is_frozen_is_not_pulled(tmp_path, source):
+    keep = Keep()
+    freezing = FreezingConfig("head_only")
+    model, _ = fit(tmp_path, source, [keep, L2SP(0.5, 0.3)], freezing=freezing)
+    ours = parameters_of(model)
+    for name, start in keep.before[0].items():
+        assert torch.equal(ours[name], start) == name.startswith("backbone."), name
+
+
+def test_a_resumed_run_is_pulled_to_the_same_place(tmp_path, source):
+    saving = Checkpoints(every_n_steps=1, keep=None)
+    settings = {"max_epochs": 2, "enable_checkpointing": True}
+    whole, _ = fit(tmp_path / "whole", source, [L2SP(), saving], **settings)
+    resume = tmp_path / "whole" / "checkpoints" / "step-3"
+    again, _ = fit(tmp_path / "again", source, [L2SP(), Checkpoints()], resume=resume, **settings)
+    torch.testing.assert_close(parameters_of(again), parameters_of(whole), rtol=0, atol=0)
+
+
+class FirstWeights(Callback):
+    def on_train_start(self, trainer, pl_module):
+        self.found = parameters_of(pl_module)
+
+
+def test_the_highest_blocks_are_drawn_anew_and_nothing_else(tmp_path, source):
+    first = FirstWeights()
+    fit(tmp_path, source, [ReinitialiseTop(1), first], max_steps=1)
+    loaded = TokenClassification(Backbone(source))
+    loaded.build(TAGS)
+    for name, weight in parameters_of(loaded).items():
+        anew = ".layer.1." in name
+        assert torch.equal(first.found[name], weight) != anew, name
+        if anew and weight.ndim > 1:
+            assert first.found[name].std() < 0.05  # initializer_range is 0.02, the source's 0.3
+        elif anew:
+            assert set(first.found[name].tolist()) <= {0.0, 1.0}
+
+
+def test_a_resumed_run_keeps_what_it_learned(tmp_path, source):
+    saving = Checkpoints(every_n_steps=1, keep=None)
+    settings = {"max_epochs": 2, "enable_checkpointing": True}
+    whole, _ = fit(tmp_path / "whole", source, [ReinitialiseTop(2), saving], **settings)
+    resume = tmp_path / "whole" / "checkpoints" / "step-5"
+    parts = [ReinitialiseTop(2), Checkpoints()]
+    again, _ = fit(tmp_path / "again", source, parts, resume=resume, **settings)
+    torch.testing.assert_close(parameters_of(again), parameters_of(whole), rtol=0, atol=0)
+
+
+def test_what_makes_no_sense_is_refused(tmp_path, source):
+    with pytest.raises(ValueError, match=r"L2SP.beta must be at least 0, not -1"):
+        L2SP(beta=-1)
+    with pytest.raises(ValueError, match=r"blocks must be at least 1, not 0"):
+        ReinitialiseTop(0)
+    with pytest.raises(ValueError, match=r"blocks = 3, but the model has 2"):
+        fit(tmp_path, source, [ReinitialiseTop(3)])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -46,6 +47,8 @@ class Objective(LightningModule):
     Attributes:
         term_weights: the loss terms and what each weighs: the step's loss is the sum over terms of
             weight * (sum of losses) / (number of targets).
+        loss_parts: what callbacks add to the sum of losses of a training batch, from the batch and
+            its logits; an objective with ``terms`` of its own leaves them out.
         requests: what this rank wants to happen after the optimizer step, of ``votes.REQUESTS``.
         agreed: what some rank wanted to happen after the last one; the same on all ranks.
         freezing: which layers learn at which step of the run, where some are ever frozen.
@@ -72,6 +75,7 @@ class Objective(LightningModule):
         self.label_names: list[str] = []
         self.term_weights: dict[str, float] = {"loss": 1.0}
         self.results: dict[str, dict[str, Any]] = {}
+        self.loss_parts: list[Callable[[PackedBatch, Tensor], Tensor]] = []
         self.requests: set[str] = set()
         self.agreed: frozenset[str] = frozenset()
         self.freezing: FreezingPlan | None = None
@@ -104,7 +108,10 @@ class Objective(LightningModule):
         logits = self.logits(batch)
         if batch.num_examples == 0:
             return {"loss": (logits.sum() * 0.0, logits.new_zeros(()))}
-        return {"loss": self.loss(logits, batch)}
+        total, count = self.loss(logits, batch)
+        for part in self.loss_parts:
+            total = total + part(batch, logits)
+        return {"loss": (total, count)}
 
     def evaluation(self) -> Evaluation:
         """What collects an evaluation epoch; a new one for each."""

@@ -6,16 +6,26 @@ from lightning.pytorch import Callback
 from transformers import AutoModelForTokenClassification
 
 from lit_llm.backbone.backbone import Backbone
+from lit_llm.callbacks.adversarial_noise import AdversarialNoise
 from lit_llm.callbacks.checkpoints import Checkpoints
 from lit_llm.callbacks.l2_sp import L2SP
 from lit_llm.callbacks.progressive_unfreezing import ProgressiveUnfreezing
+from lit_llm.callbacks.r_drop import RDrop
 from lit_llm.callbacks.reinitialise_top import ReinitialiseTop
 from lit_llm.data.batch_config import BatchConfig
 from lit_llm.freezing import FreezingConfig
 from lit_llm.objectives.token_classification import TokenClassification
 from lit_llm.optim import OptimizerConfig
 from lit_llm.schedules import ScheduleConfig
-from tests.helpers import TAGS, Sentences, parameters_of, quick_trainer, save_tiny, sentences
+from tests.helpers import (
+    TAGS,
+    Sentences,
+    pack_one_row,
+    parameters_of,
+    quick_trainer,
+    save_tiny,
+    sentences,
+)
 
 SGD = OptimizerConfig("sgd", lr=0.1, head_lr=0.2, weight_decay=0.0, momentum=0.0)
 
@@ -126,6 +136,83 @@ def test_a_resumed_run_keeps_what_it_learned(tmp_path, source):
     parts = [ReinitialiseTop(2), Checkpoints()]
     again, _ = fit(tmp_path / "again", source, parts, resume=resume, **settings)
     torch.testing.assert_close(parameters_of(again), parameters_of(whole), rtol=0, atol=0)
+
+
+BATCH = sentences([3, 5, 2])
+
+
+@pytest.fixture
+def one_batch(source):
+    """A model in training mode without dropout, and a batch of three sentences in one row."""
+    model = TokenClassification(Backbone(source))
+    model.build(TAGS)
+    data = Sentences(max_length=64)
+    data.label_names = TAGS
+    items = list(data.items(BATCH, model.backbone, {}))
+    return model.train(), pack_one_row(items, row_length=40)
+
+
+def loss_of(model, batch):
+    total, _ = model.terms(batch)["loss"]
+    return total
+
+
+def test_r_drop_without_dropout_is_twice_the_loss(one_batch):
+    model, batch = one_batch
+    plain = loss_of(model, batch)
+    RDrop(3.0).setup(None, model, "fit")
+    torch.testing.assert_close(loss_of(model, batch), 2 * plain)
+
+
+def test_r_drop_is_the_papers_formula(one_batch):
+    model, batch = one_batch
+    passes = [torch.randn(10, 5, generator=torch.Generator().manual_seed(i)) for i in (1, 2)]
+    queue = list(passes)
+    model.logits = lambda batch: queue.pop(0)
+    part = RDrop(alpha=0.7)
+    part.setup(None, model, "fit")
+    p, q = (x.softmax(-1).double() for x in passes)
+    gold = batch.targets["labels"]
+    nll = -sum(x[torch.arange(10), gold].log().sum() for x in (p, q))
+    both = (p * (p / q).log()).sum() + (q * (q / p).log()).sum()
+    expected = nll + 0.7 * both / 2
+    assert loss_of(model, batch).item() == pytest.approx(expected.item(), rel=1e-5)
+    part.teardown(None, model, "fit")
+    assert model.loss_parts == []
+
+
+def test_noise_points_to_where_the_loss_grows_fastest(one_batch):
+    model, batch = one_batch
+    plain = loss_of(model, batch).item()
+    words = model.backbone.model.get_input_embeddings()
+    noise = AdversarialNoise(epsilon=1e-3)
+    noise.setup(None, model, "fit")
+    noise.on_fit_start(None, model)
+    seen = []
+    handle = words.register_forward_hook(lambda module, inputs, output: seen.append(output))
+    total = loss_of(model, batch)
+    moved = seen[1] - seen[0]
+    (gradient,) = torch.autograd.grad(model.loss(model.logits(batch), batch)[0], seen[2])
+    for segment in range(3):
+        inside = batch.segment_ids == segment
+        own = gradient[inside]
+        torch.testing.assert_close(moved[inside], 1e-3 * own / own.norm(), rtol=1e-2, atol=1e-6)
+    assert moved[batch.segment_ids < 0].abs().max() < 1e-9
+    # To first order the loss grows by epsilon times the sum of the examples' gradient norms.
+    norms = sum(gradient[batch.segment_ids == i].norm().item() for i in range(3))
+    assert total.item() == pytest.approx(2 * plain + 1e-3 * norms, rel=1e-5)
+    total.backward()
+    assert all(p.grad is not None for p in model.parameters())
+    handle.remove()
+    noise.teardown(None, model, "fit")
+    assert loss_of(model, batch).item() == pytest.approx(plain)
+
+
+@pytest.mark.parametrize("part", [RDrop(), AdversarialNoise()], ids=["r_drop", "noise"])
+def test_parts_of_the_loss_train_with_frozen_layers_and_are_scored_without(tmp_path, source, part):
+    model, trainer = fit(tmp_path, source, [part], freezing=FreezingConfig("two_step"))
+    assert trainer.global_step == 4
+    assert model.loss_parts == []
 
 
 def test_what_makes_no_sense_is_refused(tmp_path, source):

@@ -1,7 +1,7 @@
 """Layers learn when the schedule says so, and a resumed run is the one that was never stopped.
 
 All schedules at every step are part of ``pytest -m faults``; two ranks stand in
-``tests/test_freezing_two_ranks.py``.
+``tests/test_multi_step_two_ranks.py``.
 """
 
 import shutil

@@ -1,4 +1,4 @@
-"""What test_freezing_two_ranks.py compares: every schedule, by worlds of different size."""
+"""What test_multi_step_two_ranks.py compares: each part, by worlds of different size."""
 
 from __future__ import annotations
 
@@ -9,9 +9,16 @@ import torch
 from lightning.pytorch import Callback
 
 from lit_llm.backbone.backbone import Backbone
+from lit_llm.callbacks.adversarial_noise import AdversarialNoise
+from lit_llm.callbacks.averaged_weights import AveragedWeights
+from lit_llm.callbacks.l2_sp import L2SP
 from lit_llm.callbacks.progressive_unfreezing import ProgressiveUnfreezing
+from lit_llm.callbacks.r_drop import RDrop
+from lit_llm.callbacks.reinitialise_top import ReinitialiseTop
 from lit_llm.callbacks.same_weights import SameWeights
 from lit_llm.data.batch_config import BatchConfig
+from lit_llm.data.curriculum import CurriculumConfig
+from lit_llm.freezing import FreezingConfig
 from lit_llm.objectives.token_classification import TokenClassification
 from lit_llm.optim import OptimizerConfig
 from lit_llm.schedules import ScheduleConfig
@@ -33,26 +40,40 @@ class EveryStep(Callback):
             self.found.append(parameters_of(pl_module))
 
 
+Case = tuple[FreezingConfig, list[Any], CurriculumConfig | None]
+
+CASES: dict[str, Case] = {
+    **{name: (freezing, [], None) for name, freezing in SCHEDULES.items()},
+    "l2_sp": (SCHEDULES["gradual"], [L2SP], None),
+    "r_drop": (FreezingConfig(), [RDrop], None),
+    "adversarial_noise": (SCHEDULES["two_step"], [AdversarialNoise], None),
+    "reinitialise_top": (FreezingConfig(), [ReinitialiseTop], None),
+    "averaged_weights": (FreezingConfig(), [AveragedWeights], None),
+    "curriculum": (FreezingConfig(), [], CurriculumConfig(epochs=1.5, start=0.3)),
+}
+
+
 def results(directory: Path, world_size: int) -> dict[str, Any]:
     """The weights after each of eight steps, of plain batches and of two to a step."""
     torch.set_num_threads(1)
     return {
-        f"{name}, {batches} to a step": train(directory, world_size, name, batches)
-        for name in SCHEDULES
+        f"{name}, {batches} to a step": train(directory, world_size, case, batches)
+        for name, case in CASES.items()
         for batches in (1, 2)
     }
 
 
-def train(directory: Path, world_size: int, name: str, accumulate: int) -> Any:
+def train(directory: Path, world_size: int, case: Case, accumulate: int) -> Any:
     """Momentum, no Adam and no clipping: these would hide a wrong factor on the gradients."""
-    freezing = SCHEDULES[name]
+    freezing, parts, curriculum = case
     schedule = ScheduleConfig("constant", warmup_fraction=0.0, freezing=freezing)
     optimizer = OptimizerConfig("sgd", lr=0.05, layer_decay=0.8)
+    torch.manual_seed(3)
     model = TokenClassification(Backbone(str(directory / "token")), optimizer, schedule)
     data = Sentences(
         train=sentences([3, 9, 1, 14, 6, 2, 5]),
         val=sentences([4, 7, 2], seed=1),
-        batches=BatchConfig(examples_per_batch=2 // accumulate, seed=0),
+        batches=BatchConfig(examples_per_batch=2 // accumulate, seed=0, curriculum=curriculum),
     )
     data.label_names = TAGS
     steps = EveryStep()
@@ -61,7 +82,12 @@ def train(directory: Path, world_size: int, name: str, accumulate: int) -> Any:
         max_steps=8,
         accumulate_grad_batches=accumulate,
         val_check_interval=accumulate,
-        callbacks=[ProgressiveUnfreezing(), SameWeights(every_n_steps=1), steps],
+        callbacks=[
+            ProgressiveUnfreezing(),
+            *(part() for part in parts),
+            SameWeights(every_n_steps=1),
+            steps,
+        ],
         devices=world_size,
         strategy="ddp_find_unused_parameters_true" if world_size > 1 else "auto",
     )

@@ -1,15 +1,15 @@
-"""With layers that open and close, two gloo processes do what one does, after every step."""
+"""With layers that open, curricula and regularisers two gloo processes do what one does."""
 
 import pytest
 import torch
 from transformers import AutoModelForTokenClassification
 
 from tests.helpers import TAGS, save_tiny
-from tests.references.freezing import SCHEDULES
+from tests.multi_step_program import CASES as PARTS
 from tests.test_two_ranks import run
 
 pytestmark = pytest.mark.ddp
-CASES = [f"{name}, {batches} to a step" for name in SCHEDULES for batches in (1, 2)]
+CASES = [f"{name}, {batches} to a step" for name in PARTS for batches in (1, 2)]
 
 
 @pytest.fixture(scope="module")
@@ -17,7 +17,7 @@ def found(tmp_path_factory):
     """``{(world size, rank): {case: weights after each step, starts of phases}}``."""
     directory = tmp_path_factory.mktemp("ranks")
     save_tiny(directory / "token", AutoModelForTokenClassification, TAGS)
-    run(["tests.freezing_program", str(directory), "1", "2"])
+    run(["tests.multi_step_program", str(directory), "1", "2"])
     return {
         who: torch.load(directory / f"world{who[0]}-rank{who[1]}.pt", weights_only=True)
         for who in ((1, 0), (2, 0), (2, 1))

@@ -6,6 +6,7 @@ import json
 import os
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,6 +15,7 @@ from lightning.pytorch.utilities import rank_zero_info
 from numpy.typing import NDArray
 
 from lit_llm.batch import Item
+from lit_llm.data.augmentation import augmented
 from lit_llm.data.batch_config import BatchConfig
 from lit_llm.data.cache import ArrowTable, build_once, default_cache_dir, fingerprint, write_table
 from lit_llm.data.curriculum import Curriculum
@@ -158,6 +160,8 @@ class PackedDataModule(LightningDataModule):
             self.label_names = self.find_label_names(self._examples["train"])
         for split in keys:
             keys[split] = self._draw_sample(split, keys[split])
+        if "train" in keys:
+            keys["train"] = self._augment(keys["train"])
         if backbone.tokenizer is None:
             self._train_tokenizer(backbone, keys)
         self.max_length = checked_max_length(self.max_length, backbone.max_positions)
@@ -202,6 +206,16 @@ class PackedDataModule(LightningDataModule):
         self._examples[split] = Selection(self._examples[split], positions)
         self.notices[split][f"of {total:,} examples, drawn with seed {seed}"] = len(positions)
         return fingerprint([key, positions])
+
+    def _augment(self, key: str) -> str:
+        config, sample_seed = self.sample.augmentation, self.sample.seed
+        if config is None:
+            return key
+        seed = run_seed() if sample_seed is None else sample_seed
+        originals = len(self._examples["train"])
+        self._examples["train"] = augmented(config, self._examples["train"], seed)
+        self.notices["train"]["changed copies"] = len(self._examples["train"]) - originals
+        return fingerprint([key, asdict(config), seed])
 
     def _train_tokenizer(self, backbone: Any, keys: dict[Split, str]) -> None:
         spec = backbone.tokenizer_to_train

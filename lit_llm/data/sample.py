@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from lit_llm.data.augmentation import AugmentationConfig
+
 _SPLITS = ("train", "val", "test")
 
 
@@ -22,12 +24,14 @@ class SampleConfig:
         val: development examples; labels chosen on count as much as those trained on.
         test: test examples, the same for every seed.
         seed: of ``train`` and ``val``; default the run's ``seed_everything``.
+        augmentation: changed copies of the training examples; none by default.
     """
 
     train: int | None = None
     val: int | None = None
     test: int | None = None
     seed: int | None = None
+    augmentation: AugmentationConfig | None = None
 
     def __post_init__(self) -> None:
         for split in _SPLITS:

@@ -10,19 +10,15 @@ from lit_llm.callbacks.averaged_weights import AveragedWeights
 from lit_llm.callbacks.best_model import BestModel
 from lit_llm.callbacks.checkpoints import Checkpoints
 from lit_llm.checkpoint_io import checkpoints
-from lit_llm.data.batch_config import BatchConfig
 from lit_llm.objectives.token_classification import TokenClassification
 from lit_llm.optim import OptimizerConfig
 from lit_llm.signals import Interrupted
 from tests.helpers import (
-    CONSTANT,
     TAGS,
-    Sentences,
     parameters_of,
-    quick_trainer,
     save_tiny,
-    sentences,
 )
+from tests.references.small_fits import fit_words
 
 
 @pytest.fixture(scope="module")
@@ -44,22 +40,8 @@ class Watch(Callback):
         self.scored.append(parameters_of(pl_module))
 
 
-def fit(directory, source, callbacks, resume=None, val=True, **settings):
-    data = Sentences(
-        batches=BatchConfig(examples_per_batch=2, seed=3),
-        train=sentences([3, 9, 1, 14, 6, 2, 5, 3]),
-        **({"val": sentences([4, 7, 2], seed=1)} if val else {}),
-    )
-    data.label_names = TAGS
-    torch.manual_seed(5)
-    model = TokenClassification(Backbone(source), OptimizerConfig(lr=1e-2), CONSTANT)
-    trainer = quick_trainer(
-        directory,
-        **{"max_epochs": 2, "enable_checkpointing": True, **settings},
-        callbacks=callbacks,
-    )
-    trainer.fit(model, data, ckpt_path=resume, weights_only=True)
-    return model
+def fit(directory, source, callbacks, **settings):
+    return fit_words(directory, source, callbacks, OptimizerConfig(lr=1e-2), **settings)[0]
 
 
 def exponential(start, trained, decay):

@@ -5,23 +5,17 @@ import torch
 from lightning.pytorch import Callback
 from transformers import AutoModelForTokenClassification
 
-from lit_llm.backbone.backbone import Backbone
 from lit_llm.callbacks.budget import Budget
 from lit_llm.callbacks.checkpoints import Checkpoints
 from lit_llm.callbacks.early_stopping import EarlyStopping
 from lit_llm.checkpoint_io import checkpoints, step_of
-from lit_llm.data.batch_config import BatchConfig
-from lit_llm.objectives.token_classification import TokenClassification
 from lit_llm.optim import OptimizerConfig
 from tests.helpers import (
-    CONSTANT,
     TAGS,
-    Sentences,
     parameters_of,
-    quick_trainer,
     save_tiny,
-    sentences,
 )
+from tests.references.small_fits import fit_words
 
 
 @pytest.fixture(scope="module")
@@ -42,21 +36,9 @@ class Seen(Callback):
         self.validated.append(trainer.global_step)
 
 
-def fit(directory, source, callbacks, resume=None, **settings):
-    data = Sentences(
-        batches=BatchConfig(examples_per_batch=2, seed=3),
-        train=sentences([3, 9, 1, 14, 6, 2, 5]),
-        val=sentences([4, 7, 2], seed=1),
-    )
-    data.label_names = TAGS
-    model = TokenClassification(Backbone(source), OptimizerConfig(lr=1e-2), CONSTANT)
-    trainer = quick_trainer(
-        directory,
-        **{"max_epochs": 5, "enable_checkpointing": True, **settings},
-        callbacks=callbacks,
-    )
-    trainer.fit(model, data, ckpt_path=resume, weights_only=True)
-    return model, trainer
+def fit(directory, source, callbacks, **settings):
+    settings = {"max_epochs": 5, **settings}
+    return fit_words(directory, source, callbacks, OptimizerConfig(lr=1e-2), **settings)
 
 
 def saving():

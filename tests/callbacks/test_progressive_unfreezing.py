@@ -17,7 +17,6 @@ from lit_llm.backbone.backbone import Backbone
 from lit_llm.callbacks.checkpoints import Checkpoints
 from lit_llm.callbacks.progressive_unfreezing import ProgressiveUnfreezing
 from lit_llm.checkpoint_io import checkpoints, step_of
-from lit_llm.data.batch_config import BatchConfig
 from lit_llm.freezing import FreezingConfig
 from lit_llm.objectives.token_classification import TokenClassification
 from lit_llm.optim import OptimizerConfig
@@ -32,6 +31,7 @@ from tests.helpers import (
     sentences,
 )
 from tests.references.freezing import SCHEDULES
+from tests.references.small_fits import fit_words
 
 STEPS = 8
 
@@ -71,31 +71,23 @@ class Watch(Callback):
         self.modes.append({n for n, found in modules.items() if any(m.training for m in found)})
 
 
-def model_of(source, freezing, **schedule):
-    optimizer = OptimizerConfig(lr=1e-2, layer_decay=0.7, eps=1e-4)  # see helpers.STEADY
-    settings = {"name": "constant", "warmup_fraction": 0.0, **schedule}
-    return TokenClassification(
-        Backbone(source), optimizer, ScheduleConfig(freezing=freezing, **settings)
+OPTIMIZER = OptimizerConfig(lr=1e-2, layer_decay=0.7, eps=1e-4)  # see helpers.STEADY
+
+
+def schedule_of(freezing, **settings):
+    return ScheduleConfig(
+        **{"name": "constant", "warmup_fraction": 0.0, "freezing": freezing, **settings}
     )
 
 
-def fit(directory, source, freezing, extra=(), resume=None, schedule=None, **settings):
-    """Two epochs of four batches; the model, its trainer."""
-    torch.manual_seed(1)
-    data = Sentences(
-        batches=BatchConfig(examples_per_batch=2, seed=3),
-        train=sentences([3, 9, 1, 14, 6, 2, 5]),
-        val=sentences([4, 7, 2], seed=1),
-    )
-    data.label_names = TAGS
-    model = model_of(source, freezing, **(schedule or {}))
-    trainer = quick_trainer(
-        directory,
-        **{"max_epochs": 2, **settings},
-        callbacks=[ProgressiveUnfreezing(), *extra],
-    )
-    trainer.fit(model, data, ckpt_path=resume, weights_only=True)
-    return model, trainer
+def model_of(source, freezing):
+    return TokenClassification(Backbone(source), OPTIMIZER, schedule_of(freezing))
+
+
+def fit(directory, source, freezing, extra=(), schedule=None, **settings):
+    callbacks = [ProgressiveUnfreezing(), *extra]
+    moving = schedule_of(freezing, **(schedule or {}))
+    return fit_words(directory, source, callbacks, OPTIMIZER, moving, **settings)
 
 
 @pytest.mark.parametrize("name", SCHEDULES)

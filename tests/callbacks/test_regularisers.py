@@ -12,7 +12,6 @@ from lit_llm.callbacks.l2_sp import L2SP
 from lit_llm.callbacks.progressive_unfreezing import ProgressiveUnfreezing
 from lit_llm.callbacks.r_drop import RDrop
 from lit_llm.callbacks.reinitialise_top import ReinitialiseTop
-from lit_llm.data.batch_config import BatchConfig
 from lit_llm.freezing import FreezingConfig
 from lit_llm.objectives.token_classification import TokenClassification
 from lit_llm.optim import OptimizerConfig
@@ -22,10 +21,10 @@ from tests.helpers import (
     Sentences,
     pack_one_row,
     parameters_of,
-    quick_trainer,
     save_tiny,
     sentences,
 )
+from tests.references.small_fits import fit_words
 
 SGD = OptimizerConfig("sgd", lr=0.1, head_lr=0.2, weight_decay=0.0, momentum=0.0)
 
@@ -51,21 +50,13 @@ class Keep(Callback):
             self.gradients.append({name: grad.clone() for name, grad in grads.items()})
 
 
-def fit(directory, source, callbacks, resume=None, freezing=None, **settings):
-    data = Sentences(
-        batches=BatchConfig(examples_per_batch=2, seed=3),
-        train=sentences([3, 9, 1, 14, 6, 2, 5, 3]),
-    )
-    data.label_names = TAGS
+def fit(directory, source, callbacks, freezing=None, **settings):
     schedule = ScheduleConfig(
         "constant", warmup_fraction=0.0, freezing=freezing or FreezingConfig()
     )
-    torch.manual_seed(5)
-    model = TokenClassification(Backbone(source), SGD, schedule)
+    settings = {"max_epochs": 1, "val": False, **settings}
     every = [ProgressiveUnfreezing(), *callbacks]
-    trainer = quick_trainer(directory, **{"max_epochs": 1, **settings}, callbacks=every)
-    trainer.fit(model, data, ckpt_path=resume, weights_only=True)
-    return model, trainer
+    return fit_words(directory, source, every, SGD, schedule, **settings)
 
 
 def expected_after(keep, start, alpha, beta):

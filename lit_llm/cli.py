@@ -207,12 +207,13 @@ def _train(run_dir: Path, words: list[str], rest: list[str], resumes: bool) -> N
 
 
 def _evaluate(command: str, words: list[str]) -> None:
-    flags = {"--run": "the run whose best model is scored", "--run_dir": f"default: RUN/{command}"}
+    where = f"default: RUN/{command}" + (", or RUN/train" if command == "validate" else "")
+    flags = {"--run": "the run whose best model is scored", "--run_dir": where}
     if command == "validate":
         flags["--split"] = "val (default), or train: what the model makes of its training examples"
     options, rest = own_options(words, command, flags)
     split = getattr(options, "split", None) or ("val" if command == "validate" else "test")
-    if split not in ("val", "test", "train"):
+    if split not in (("val", "train") if command == "validate" else ("test",)):
         raise ValueError(f"--split is val or train, not {split!r}")
     if wants_help(rest):
         RunCLI(rest, None)

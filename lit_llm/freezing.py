@@ -57,10 +57,11 @@ class PhaseConfig:
 
 @dataclass(frozen=True)
 class FreezingConfig:
-    """Which layers learn when. A frozen layer costs no backward pass and no optimizer update.
+    """Which layers learn when. A frozen layer costs no gradient of its weights and no update.
 
-    The next phase begins after ``every_epochs``, ``every_steps`` or ``patience``; with none of them
-    the phases are spread evenly, and the last one begins after ``fraction`` of the run.
+    Below the lowest layer that learns there is no backward pass. The next phase begins after
+    ``every_epochs``, ``every_steps`` or ``patience``; else the phases are spread evenly, and the
+    last one begins after ``fraction`` of the run.
 
     Attributes:
         name: ``full`` (everything, always); ``head_only``; ``two_step`` (the head, then all);
@@ -71,10 +72,11 @@ class FreezingConfig:
         every_epochs: epochs of a phase.
         every_steps: optimizer steps of a phase.
         patience: a phase ends after so many evaluations in a row without a better ``monitor``.
-        fraction: of the run's steps before the last phase.
+        fraction: of the run's steps before the last phase; default 0.5.
         phases: of ``custom``, in order.
         keep_frozen: names or patterns of groups that never learn.
         monitor: what ``patience`` watches; default the objective's own metric.
+        monitor_mode: ``max`` or ``min``, which is better; given with ``monitor``.
         frozen_layers: ``train`` keeps the dropout of frozen layers and goes on counting in batch
             norms, as plain fine-tuning with ``requires_grad = False`` does; ``eval`` stops both.
 
@@ -88,10 +90,11 @@ class FreezingConfig:
     every_epochs: float | None = None
     every_steps: int | None = None
     patience: int | None = None
-    fraction: float = 0.5
+    fraction: float | None = None
     phases: list[PhaseConfig] = field(default_factory=list)
     keep_frozen: list[str] = field(default_factory=list)
     monitor: str | None = None
+    monitor_mode: Literal["max", "min"] | None = None
     frozen_layers: FrozenLayers = "train"
 
     def __post_init__(self) -> None:
@@ -99,22 +102,28 @@ class FreezingConfig:
             raise ValueError(f"{KEY}.name is one of {', '.join(get_args(Name))}, not {self.name!r}")
         if self.frozen_layers not in get_args(FrozenLayers):
             raise ValueError(f"{KEY}.frozen_layers is train or eval, not {self.frozen_layers!r}")
-        if not 0 <= self.fraction < 1:
+        if self.fraction is not None and not 0 <= self.fraction < 1:
             raise ValueError(f"{KEY}.fraction must lie in [0, 1), not {self.fraction}")
         if self.phases and self.name != "custom":
             raise ValueError(f"{KEY}.phases belongs to name: custom, and {self.name} was given")
         if self.name == "custom" and not self.phases:
             raise ValueError(f"{KEY}.name: custom needs {KEY}.phases")
         self._check_lengths()
+        if (self.monitor is None) != (self.monitor_mode is None):
+            raise ValueError(f"{KEY}: give monitor and monitor_mode, or neither")
+        if self.monitor is not None and self.patience is None:
+            raise ValueError(f"{KEY}.monitor is watched by patience, which is not given")
 
     def _check_lengths(self) -> None:
-        values = {key: getattr(self, key) for key in ("every_epochs", "every_steps", "patience")}
-        given = {key: value for key, value in values.items() if value is not None}
+        keys = ("every_epochs", "every_steps", "patience", "fraction")
+        given = {key: getattr(self, key) for key in keys if getattr(self, key) is not None}
         for key, value in given.items():
-            if not value > 0:
+            if key != "fraction" and not value > 0:
                 raise ValueError(f"{KEY}.{key} must be above 0, not {value}")
             if self.name == "custom":
                 raise ValueError(f"{KEY}.{key}: the entries of a custom schedule say when")
+            if not self.opens_later:
+                raise ValueError(f"{KEY}.{key}: {self.name} has one phase; name a schedule")
         if len(given) > 1:
             raise ValueError(f"{KEY}: {' and '.join(given)} exclude each other")
 
@@ -122,6 +131,11 @@ class FreezingConfig:
     def freezes(self) -> bool:
         """Whether anything is ever frozen."""
         return self.name != "full" or bool(self.keep_frozen)
+
+    @property
+    def opens_later(self) -> bool:
+        """Whether there is more than one phase."""
+        return self.name not in ("full", "head_only")
 
 
 @dataclass(frozen=True)
@@ -199,6 +213,11 @@ def freezing_plan(
         ValueError: a name that no group has, a group that never learns, phases out of order, or
             one that would begin after the run; the message names it.
     """
+    if "head" not in groups and config.name in ("head_only", "two_step"):
+        raise ValueError(
+            f"{KEY}.name: {config.name} begins with the head, which is tied to the embeddings here "
+            f"and no group of its own; there are {', '.join(groups)}"
+        )
     never = _matching(config.keep_frozen, groups, f"{KEY}.keep_frozen")
     phases = [(frozenset(phase) & set(groups)) - never for phase in _phases(config, groups)]
     if config.name != "custom":  # a phase that adds nothing to the one before is none
@@ -292,7 +311,8 @@ def _starts(
         return [number * config.every_steps for number in range(count)]
     if config.every_epochs is not None:
         return [round(number * config.every_epochs * steps_per_epoch) for number in range(count)]
-    return _spread(count, config.fraction * total_steps)
+    fraction = 0.5 if config.fraction is None else config.fraction
+    return _spread(count, fraction * total_steps)
 
 
 def _spread(count: int, last: float) -> list[int]:

@@ -38,7 +38,14 @@ CHANGEABLE = (
     "data.batches.eval_tokens_per_batch",
     "wandb",
 )
-"""Settings that may differ when a run is resumed; those of ``Checkpoints`` may too."""
+"""Settings that may differ when a run is resumed."""
+
+CHANGEABLE_CALLBACKS = (
+    "lit_llm.callbacks.checkpoints.Checkpoints",
+    "lit_llm.callbacks.early_stopping.EarlyStopping",
+    "lit_llm.callbacks.budget.Budget",
+)
+"""Callbacks whose settings may differ too: when to save, and when to end."""
 
 PARENT = "LIT_LLM_PARENT"
 """Environment variable: the process that starts the other ranks, where none did from outside."""
@@ -93,9 +100,7 @@ def _may(key: str, flat: Mapping[str, Any]) -> bool:
     if any(key == name or key.startswith(f"{name}.") for name in CHANGEABLE):
         return True
     callback = re.match(r"trainer\.callbacks\.\d+", key)
-    return callback is not None and flat.get(f"{callback[0]}.class_path") == (
-        "lit_llm.callbacks.checkpoints.Checkpoints"
-    )
+    return callback is not None and flat.get(f"{callback[0]}.class_path") in CHANGEABLE_CALLBACKS
 
 
 @contextmanager

@@ -76,7 +76,7 @@ def _facts(
         "steps": trainer.global_step,
         "epochs": epochs_made(trainer),
         "notices": data.notices,
-        "references": data.reference_rows(),
+        "references": {} if data.validates_train else data.reference_rows(),
     }
     stopper = early_stop(trainer)
     if stopper is not None:

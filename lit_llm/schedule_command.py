@@ -12,6 +12,7 @@ from lit_llm.callbacks.progressive_unfreezing import ProgressiveUnfreezing
 from lit_llm.cli import RunCLI
 from lit_llm.cli_options import own_options, wants_help
 from lit_llm.freezing import FreezingPlan
+from lit_llm.objectives.layout import steps_per_epoch
 from lit_llm.optim import layer_of
 from lit_llm.tables.rates import draw_rates, rates_as_text
 
@@ -24,21 +25,24 @@ class _Stop(Callback):
     """Looks at the optimizer of a run that is about to begin, and ends it there."""
 
     def __init__(self) -> None:
-        self.rates: dict[str, list[float]] = {}
+        self.rates: dict[str, list[float | None]] = {}
         self.steps_per_epoch = 0
 
-    def on_train_start(self, trainer: Trainer, pl_module: Any) -> None:
-        """Ask each group's schedule for every step."""
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: Any) -> None:
+        """Ask each group's schedule for every step; all that ``fit`` checks before it is done."""
         schedule: Any = trainer.lr_scheduler_configs[0].scheduler
-        steps = max(int(trainer.estimated_stepping_batches), 1)
+        steps = range(max(int(trainer.estimated_stepping_batches), 1))
         groups = zip(
             schedule.optimizer.param_groups, schedule.base_lrs, schedule.lr_lambdas, strict=True
         )
+        plan = pl_module.freezing
         for group, base, factor in groups:
-            self.rates.setdefault(
-                layer_of(group["name"]), [base * factor(step) for step in range(steps)]
-            )
-        self.steps_per_epoch = pl_module.steps_per_epoch()
+            layer = layer_of(group["name"])
+            self.rates[layer] = [
+                base * factor(step) if plan is None or layer in plan.open_at(step) else None
+                for step in steps
+            ]
+        self.steps_per_epoch = steps_per_epoch(trainer)
         raise _LaidOut
 
 
@@ -46,16 +50,19 @@ def show_schedule(words: list[str]) -> None:
     """Print the phases and the rates of a configuration, and draw them if asked to.
 
     Raises:
-        ValueError: whatever ``fit`` would refuse before its first step.
+        ValueError: what ``fit`` would refuse of model, data and schedule before its first step.
     """
     flags = {"--plot": "also draw a figure: FILE.svg, .png or .pdf"}
     options, rest = own_options(words, "schedule", flags)
     if wants_help(rest):
         RunCLI(rest, None)
         return
-    cli = RunCLI([*rest, "--trainer.logger", "false"], None)
+    alone = ["--trainer.logger", "false", "--trainer.devices", "1", "--trainer.num_nodes", "1"]
+    cli = RunCLI([*rest, *alone], None)
     stop = _Stop()
-    cli.trainer.callbacks[:] = [ProgressiveUnfreezing(), stop]  # type: ignore[attr-defined]
+    callbacks: list[Callback] = cli.trainer.callbacks  # type: ignore[attr-defined]
+    gates = [callback for callback in callbacks if isinstance(callback, ProgressiveUnfreezing)]
+    callbacks[:] = [*gates, stop]
     with suppress(_LaidOut):
         cli.trainer.fit(cli.model, cli.datamodule)
     steps = len(next(iter(stop.rates.values())))

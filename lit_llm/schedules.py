@@ -46,7 +46,7 @@ class ScheduleConfig:
             raise ValueError(
                 "schedule.final_fraction: a slanted triangle ends at 1/32 of the peak; leave it out"
             )
-        if self.restart and not self.freezing.freezes:
+        if self.restart and not self.freezing.opens_later:
             raise ValueError("schedule.restart: no group of layers opens later, see freezing.name")
         if self.warmup_steps is not None and self.warmup_steps < 0:
             raise ValueError(f"schedule.warmup_steps must be at least 0, not {self.warmup_steps}")

@@ -87,8 +87,9 @@ def test_losses_of_training_examples_rank_a_curriculum(experiment, tmp_path, cap
     curriculum = {"score": "file", "path": str(run / "train" / "predictions.jsonl")}
     words = [*experiment[:-1], str(tmp_path / "second")]
     assert main([*words, "--data.batches.curriculum", json.dumps(curriculum)]) == 0
-    assert main(["validate", "--run", str(run), "--split", "dev"]) == 1
-    assert "--split is val or train, not 'dev'" in capsys.readouterr().err
+    for split in ("dev", "test"):
+        assert main(["validate", "--run", str(run), "--split", split]) == 1
+        assert f"--split is val or train, not '{split}'" in capsys.readouterr().err
 
 
 def test_run_directory_in_use_is_refused(experiment, tmp_path, capsys):

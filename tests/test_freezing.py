@@ -140,6 +140,18 @@ CUSTOM = [PhaseConfig(["head"], step=0), PhaseConfig(["*"], step=5)]
         ({"name": "custom", "phases": CUSTOM, "every_steps": 1}, "every_steps: the entries of"),
         ({"name": "gradual", "every_steps": 0}, "every_steps must be above 0, not 0"),
         ({"name": "gradual", "fraction": 1.0}, r"fraction must lie in \[0, 1\), not 1.0"),
+        ({"every_steps": 5}, "every_steps: full has one phase"),
+        ({"name": "head_only", "patience": 1}, "patience: head_only has one phase"),
+        ({"name": "gradual", "fraction": 0.2, "every_steps": 1}, "exclude each other"),
+        ({"name": "gradual", "monitor": "val/loss", "patience": 1}, "monitor and monitor_mode"),
+        (
+            {"name": "gradual", "monitor": "val/loss", "monitor_mode": "min"},
+            "monitor is watched by patience",
+        ),
+        (
+            {"name": "two_step", "groups": GROUPS[:-1]},
+            "begins with the head, which is tied",
+        ),
         ({"name": "gradual", "phases": CUSTOM}, "phases belongs to name: custom, and gradual"),
         ({"name": "custom"}, "custom needs"),
         ({"name": "melt"}, "name is one of full, .* not 'melt'"),

@@ -14,8 +14,10 @@ def words(tmp_path, monkeypatch):
     return ["schedule", "--config", write_config(tmp_path / "tiny.yaml", config)]
 
 
-def freezing(name, **settings):
+def freezing(name, callbacks=None, **settings):
     settings = {"name": name, **settings}
+    if callbacks is not None:
+        return ["--trainer.callbacks", callbacks, *freezing(**settings)]
     return [w for k, v in settings.items() for w in (f"--model.schedule.freezing.{k}", str(v))]
 
 
@@ -43,6 +45,9 @@ def test_a_phase_that_waits_for_a_metric_has_no_step(words, capsys):
     assert main([*words, *freezing("two_step", patience=2)]) == 0
     out = capsys.readouterr().out
     assert "  after 2 evaluations that are no better: head, block 1, block 0, embeddings" in out
+    assert "block 0" in out
+    assert out.splitlines()[-1].endswith("  frozen")
+    assert "never" not in out
 
 
 def test_a_run_without_freezing_has_its_rates(words, tmp_path, capsys):
@@ -64,6 +69,7 @@ def test_a_run_without_freezing_has_its_rates(words, tmp_path, capsys):
         ),
         ({"name": "full", "keep_frozen": "[block 7]"}, "no group is called 'block 7'"),
         ({"name": "thaw"}, "schedule.freezing.name"),
+        ({"name": "two_step", "callbacks": "[]"}, "give the trainer the callback"),
     ],
 )
 @pytest.mark.parametrize("command", ["schedule", "fit"])

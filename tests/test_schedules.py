@@ -74,6 +74,10 @@ def test_warmup_steps_win_over_the_fraction():
         ({"warmup_fraction": float("nan")}, r"warmup_fraction must lie in \[0, 1\], not nan"),
         ({"restart": True}, "schedule.restart: no group of layers opens later"),
         (
+            {"restart": True, "freezing": FreezingConfig("head_only")},
+            "schedule.restart: no group of layers opens later",
+        ),
+        (
             {"name": "slanted_triangular", "final_fraction": 0.1},
             "schedule.final_fraction: a slanted triangle ends at 1/32",
         ),

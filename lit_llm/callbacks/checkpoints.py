@@ -187,7 +187,7 @@ class Checkpoints(Checkpoint):
         """
         name = next((name for name in StopSignals.NAMES if name in pl_module.agreed), None)
         limit = trainer.fit_loop.max_steps
-        over = limit != -1 and trainer.global_step >= limit
+        over = trainer.should_stop or (limit != -1 and trainer.global_step >= limit)
         if name is None or (trainer.validating and (over or self._within_a_window(trainer))):
             return
         if self._saved_step != trainer.global_step:

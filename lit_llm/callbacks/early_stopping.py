@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from lightning.pytorch import Trainer, callbacks
+from lightning.pytorch.callbacks.early_stopping import EarlyStoppingReason
 
 
 class EarlyStopping(callbacks.EarlyStopping):
@@ -42,5 +43,7 @@ class EarlyStopping(callbacks.EarlyStopping):
         super().setup(trainer, pl_module, stage)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """The counters, not the settings."""
+        """The counters, not the settings: with more patience a stopped run goes on."""
         super().load_state_dict({**state_dict, "patience": self.patience})
+        if self.wait_count < self.patience:
+            self.stopping_reason = EarlyStoppingReason.NOT_STOPPED

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Set
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -32,31 +33,40 @@ class ProgressiveUnfreezing(Callback):
         return {"starts": list(self.starts), "best": self.best, "waited": self.waited}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Replay what a metric had decided."""
+        """What has begun stays begun, also where the run is longer now."""
         self.starts = list(state_dict["starts"])
         self.best, self.waited = state_dict["best"], state_dict["waited"]
 
     def setup(self, trainer: Trainer, pl_module: Any, stage: str) -> None:
-        """Refuse strategies under which layers cannot be opened later.
+        """Refuse what cannot open layers later.
 
         Raises:
-            ValueError: names the strategy, and one that can.
+            ValueError: names the strategy, and one that can; or there is nothing that ``patience``
+                could watch.
         """
-        if stage == "fit" and pl_module.schedule_config.freezing.freezes:
-            _check_strategy(trainer)
+        config = pl_module.schedule_config.freezing
+        if stage != "fit" or not config.freezes:
+            return
+        self.starts, self.best, self.waited, self._open = [0], None, 0, None
+        _check_strategy(trainer)
+        data: Any = trainer.datamodule  # type: ignore[attr-defined]
+        if config.patience and (trainer.limit_val_batches == 0 or not data.has_split("val")):
+            raise ValueError(
+                "schedule.freezing.patience waits for evaluations, and there is no development set"
+            )
 
     def on_train_start(self, trainer: Trainer, pl_module: Any) -> None:
         """After DDP has wrapped the model, and a checkpoint was read."""
         if pl_module.freezing is None:
             return
-        if pl_module.schedule_config.freezing.patience is not None:
-            pl_module.freezing = pl_module.freezing.with_starts(self.starts)
+        ahead = pl_module.freezing.starts[len(self.starts) :]
+        begun = [*self.starts, *(max(start, self.starts[-1]) for start in ahead)]
+        pl_module.freezing = pl_module.freezing.with_starts(begun)
         # What is frozen for good, such as a pooler that no score depends on, stays so.
         self._learnable = {
             name: [p for p in parameters if p.requires_grad]
             for name, parameters in pl_module.layer_groups()
         }
-        self._open = None
         _let_recompile(pl_module, len(pl_module.freezing.phases))
         self._apply(trainer, pl_module)
 
@@ -73,9 +83,9 @@ class ProgressiveUnfreezing(Callback):
         Raises:
             ValueError: the metric was not logged; the message names those that were.
         """
-        config = pl_module.schedule_config.freezing
+        config, plan = pl_module.schedule_config.freezing, pl_module.freezing
         fits = trainer.state.fn == "fit" and not trainer.sanity_checking
-        if not fits or pl_module.freezing is None or config.patience is None:
+        if not fits or plan is None or config.patience is None:
             return
         monitor = config.monitor or pl_module.monitor
         if monitor not in trainer.callback_metrics:
@@ -83,20 +93,24 @@ class ProgressiveUnfreezing(Callback):
             raise ValueError(
                 f"schedule.freezing.monitor: {monitor!r} is not logged; there is {known}"
             )
-        sign = 1.0 if pl_module.monitor_mode == "max" else -1.0
+        sign = 1.0 if (config.monitor_mode or pl_module.monitor_mode) == "max" else -1.0
         value = sign * float(trainer.callback_metrics[monitor])
+        value = trainer.strategy.broadcast(value)  # all ranks do as the first one
         if math.isfinite(value) and (self.best is None or value > self.best):
             self.best, self.waited = value, 0
             return
         self.waited += 1
-        if self.waited >= config.patience and len(self.starts) < len(pl_module.freezing.phases):
-            self.starts.append(trainer.global_step)
+        # Batches of the step under way may have been gone through already.
+        start = trainer.global_step + int(trainer.fit_loop._should_accumulate())
+        due = self.waited >= config.patience and start > self.starts[-1]
+        if due and len(self.starts) < len(plan.phases):
+            self.starts.append(start)
             self.waited = 0
-            pl_module.freezing = pl_module.freezing.with_starts(self.starts)
+            pl_module.freezing = plan.with_starts(self.starts)
             pl_module.refresh_rates()
 
     def on_train_end(self, trainer: Trainer, pl_module: Any) -> None:
-        """Say which layers a schedule that waits for a metric has not come to."""
+        """Open everything again, and say what a metric did not open."""
         plan = pl_module.freezing
         if plan is not None and len(plan.starts) < len(plan.phases):
             opened = set().union(*plan.phases[: len(plan.starts)])
@@ -105,24 +119,43 @@ class ProgressiveUnfreezing(Callback):
                 f"freezing: the run ended in phase {len(plan.starts)} of {len(plan.phases)}; "
                 f"never opened: {never}"
             )
+        self._release(pl_module)
+
+    def on_exception(self, trainer: Trainer, pl_module: Any, exception: BaseException) -> None:
+        """Leave nothing frozen for another run of the same model."""
+        self._release(pl_module)
 
     def _apply(self, trainer: Trainer, pl_module: Any) -> None:
         plan, step = pl_module.freezing, trainer.global_step
         learning = plan.open_at(step)
+        self.starts = list(plan.starts[: plan.phase_at(step) + 1])
         if learning == self._open:
             return
         self._open = learning
+        self._gate(pl_module, learning)
+        count = f"{len(learning)} of {len(plan.groups)} groups"
+        rank_zero_info(f"step {step}: learning {plan.in_words(learning)} ({count})")
+
+    def _gate(self, pl_module: Any, learning: Set[str]) -> None:
         for name, parameters in self._learnable.items():
             for parameter in parameters:
                 parameter.requires_grad_(name in learning)
                 if name not in learning:
                     parameter.grad = None
         if pl_module.schedule_config.freezing.frozen_layers == "eval":
-            for name, modules in pl_module.backbone.layer_modules().items():
+            for name, modules in _modules(pl_module).items():
                 for module in modules:
                     module.train(name in learning)
-        count = f"{len(learning)} of {len(plan.groups)} groups"
-        rank_zero_info(f"step {step}: learning {plan.in_words(learning)} ({count})")
+
+    def _release(self, pl_module: Any) -> None:
+        if self._learnable:
+            self._gate(pl_module, self._learnable.keys())
+        self._learnable, self._open = {}, None
+
+
+def _modules(pl_module: Any) -> dict[str, list[nn.Module]]:
+    groups: dict[str, list[nn.Module]] = pl_module.backbone.layer_modules()
+    return groups | {"head": [pl_module.head]}
 
 
 def _check_strategy(trainer: Trainer) -> None:

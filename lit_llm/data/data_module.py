@@ -167,6 +167,8 @@ class PackedDataModule(LightningDataModule):
         self.max_length = checked_max_length(self.max_length, backbone.max_positions)
         for split, key in keys.items():
             self._cache_items(split, key, backbone)
+        if self.validates_train and "train" not in self._items:
+            raise ValueError("--split train: the training documents are streamed, and not kept")
         if self.validates_train:
             self._items["val"], self._examples["val"] = (
                 self._items["train"],
@@ -278,7 +280,8 @@ class PackedDataModule(LightningDataModule):
             return None
         examples = self._examples["train"]
         units = [self.units_of(example) for example in examples] if config.score == "file" else []
-        return Curriculum(config, difficulty(config, items, examples, units), items.lengths)
+        scores = difficulty(config, items, examples, units, self._seed())
+        return Curriculum(config, scores, items.lengths)
 
     def val_dataloader(self) -> PackedLoader | list[Any]:
         """The development set, each item once; nothing if there is none."""

@@ -19,6 +19,7 @@ def difficulty(
     items: ArrowTable,
     examples: Sequence[Mapping[str, Any]],
     units: Sequence[int],
+    seed: int = 0,
 ) -> NDArray[np.float64]:
     """The score of each item, (B,).
 
@@ -27,33 +28,30 @@ def difficulty(
         items: with ``input_ids``; with ``unit_ids`` where the score belongs to an example.
         examples: with ``id``.
         units: of each example, how many.
+        seed: of random scores.
 
     Raises:
         ValueError: a file that lacks an example or holds something that is not a number, or items
             that belong to no example.
     """
     if config.score == "random":
-        return np.random.default_rng(0).random(len(items))
+        return np.random.default_rng(seed).random(len(items))
     if config.score == "length":
         return items.lengths.astype(np.float64)
     if config.score == "rarity":
         return rarity(items.flat_lists("input_ids"), items.lengths)
-    scores = read_scores(Path(config.path or ""), config.key)
-    missing = [example["id"] for example in examples if example["id"] not in scores]
+    if "unit_ids" not in items.column_names:
+        raise ValueError(f"{KEY}.score: file ranks labelled examples, and a corpus has none")
+    scores, ends = read_scores(Path(config.path or ""), config.key), np.cumsum(units)
+    firsts = [int(np.atleast_1d(item["unit_ids"])[0]) for item in items]
+    ids = [examples[place]["id"] for place in np.searchsorted(ends, firsts, "right").tolist()]
+    missing = sorted({name for name in ids if name not in scores})
     if missing:
         raise ValueError(
-            f"{KEY}.path: {config.path} has no score of {len(missing):,} of {len(examples):,} "
-            f"training examples, such as {missing[0]!r}"
+            f"{KEY}.path: {config.path} has no score of {len(missing):,} training examples, such "
+            f"as {missing[0]!r}"
         )
-    if "unit_ids" not in items.column_names:
-        raise ValueError(f"{KEY}.score: file needs examples with an id, which a corpus has not")
-    ends = np.cumsum(units)
-    return np.array(
-        [
-            scores[examples[int(np.searchsorted(ends, _first(item["unit_ids"]), "right"))]["id"]]
-            for item in items
-        ]
-    )
+    return np.array([scores[name] for name in ids])
 
 
 def rarity(tokens: NDArray[Any], lengths: NDArray[Any]) -> NDArray[np.float64]:
@@ -92,7 +90,3 @@ def read_scores(path: Path, key: str) -> dict[str, float]:
                     f"expected, not {line.strip()[:60]!r}"
                 ) from None
     return scores
-
-
-def _first(unit_ids: Any) -> int:
-    return int(np.atleast_1d(unit_ids)[0])

@@ -71,7 +71,10 @@ class TokensPerBatch:
         self._ends = [0]  # rows of the stream before data epoch 0, 1, ...
         self._epochs: dict[int, Rows] = {}
         per_step = self.rows_per_batch * accumulate_grad_batches
-        steps = max(1, round(len(self.data_epoch(0)) / per_step))
+        rows = self.data_epoch(0)
+        if curriculum is not None:  # which may begin with short examples
+            rows = self._packed(epoch_order(len(self.lengths), seed, 0))
+        steps = max(1, round(len(rows) / per_step))
         self._batches_per_epoch = steps * accumulate_grad_batches
 
     def __len__(self) -> int:
@@ -83,14 +86,15 @@ class TokensPerBatch:
             order = self._order(epoch)
             if len(self._epochs) == 2:
                 del self._epochs[next(iter(self._epochs))]
-            self._epochs[epoch] = (
-                pack_in_order(self.lengths, order, self.row_length)
-                if self.packs
-                else one_per_row(order)
-            )
+            self._epochs[epoch] = self._packed(order)
         if epoch == len(self._ends) - 1:
             self._ends.append(self._ends[-1] + len(self._epochs[epoch]))
         return self._epochs[epoch]
+
+    def _packed(self, order: NDArray[np.int32]) -> Rows:
+        if not self.packs:
+            return one_per_row(order)
+        return pack_in_order(self.lengths, order, self.row_length)
 
     def batch(self, index: int, rank: int) -> BatchRows:
         """The rank's rows of a global batch; every batch has R rows."""

@@ -163,7 +163,9 @@ class PredictionCollector:
 
 
 def mean_surprise(probabilities: np.ndarray) -> float:
-    """Minus the mean log probability, nats, to six places; finite where one is 0."""
+    """Minus the mean log probability, nats, to six places; finite where one is 0, 0 for none."""
+    if not len(probabilities):
+        return 0.0
     return round(float(-np.log(np.maximum(probabilities, 1e-12)).mean()), 6)
 
 

@@ -15,21 +15,14 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from lit_llm.backbone.backbone import Backbone
 from lit_llm.batch import PackedBatch
-from lit_llm.freezing import FreezingPlan, freezing_plan
+from lit_llm.freezing import FreezingPlan
 from lit_llm.objectives.divergence import diverged
 from lit_llm.objectives.evaluation import Evaluation, Predictions, UnitEvaluation
 from lit_llm.objectives.identity import identity, refuse_other_run
+from lit_llm.objectives.layout import check_gate, cut_short, lay_out
 from lit_llm.objectives.term_counts import counts_of_step
 from lit_llm.objectives.votes import settle
-from lit_llm.optim import (
-    Layers,
-    OptimizerConfig,
-    build_optimizer,
-    build_schedule,
-    joined,
-    parameter_groups,
-    set_rates,
-)
+from lit_llm.optim import Layers, OptimizerConfig, set_rates
 from lit_llm.schedules import ScheduleConfig
 
 
@@ -175,18 +168,7 @@ class Objective(LightningModule):
         # checkpoint, and then it passes over the loader's state.
         self.trainer.fit_loop._load_combined_loader_states()
         self.refresh_rates()  # a resumed run may be longer than it was
-        self._check_gate()
-
-    def _check_gate(self) -> None:
-        if self.freezing is None:
-            return
-        learning = self.freezing.open_at(self.trainer.global_step)
-        frozen = [p for name, layer in self.layer_groups() if name not in learning for p in layer]
-        if any(parameter.requires_grad for parameter in frozen):
-            raise ValueError(
-                "schedule.freezing: nothing freezes layers here; give the trainer the callback "
-                "lit_llm.callbacks.progressive_unfreezing.ProgressiveUnfreezing"
-            )
+        check_gate(self)
 
     def refresh_rates(self) -> None:
         """Give each group of parameters the rate that its schedule now has for this step."""
@@ -292,11 +274,11 @@ class Objective(LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         """Score the development set."""
-        self._report("val", partial=_limited(self.trainer, self.trainer.limit_val_batches))
+        self._report("val", partial=cut_short(self.trainer, self.trainer.limit_val_batches))
 
     def on_test_epoch_end(self) -> None:
         """Score the test set."""
-        self._report("test", partial=_limited(self.trainer, self.trainer.limit_test_batches))
+        self._report("test", partial=cut_short(self.trainer, self.trainer.limit_test_batches))
 
     def _report(self, split: str, partial: bool) -> None:
         """Every rank has the same result, and logs it."""
@@ -311,46 +293,6 @@ class Objective(LightningModule):
         """One optimizer over all parameters, one schedule stepped with it.
 
         Raises:
-            ValueError: the run has no end, so that the schedule cannot be laid out.
+            ValueError: the run has no end, or the schedule does not fit it.
         """
-        total_steps = self.trainer.estimated_stepping_batches
-        if not math.isfinite(total_steps):
-            raise ValueError(
-                "the learning-rate schedule needs the run's length: set trainer.max_epochs or "
-                "trainer.max_steps"
-            )
-        steps = max(int(total_steps), 1)
-        config, layers = self.schedule_config, self.layer_groups()
-        plan = None
-        if config.freezing.freezes:
-            names, per_epoch = [name for name, _ in layers], self.steps_per_epoch()
-            trial = _limited(self.trainer, self.trainer.limit_train_batches)
-            self.freezing = freezing_plan(config.freezing, names, steps, per_epoch, trial)
-            plan = self._plan
-        elif self.optimizer_config.layer_decay == 1.0:
-            layers = joined(layers)
-        fused = self.trainer.precision != "16-mixed"  # the fused one unscales after clipping
-        groups = parameter_groups(layers, self.optimizer_config)
-        optimizer = build_optimizer(groups, self.optimizer_config, fused)
-        schedule = build_schedule(optimizer, config, steps, plan)
-        return {
-            "optimizer": optimizer,
-            "lr_scheduler": {"scheduler": schedule, "interval": "step"},
-        }
-
-    def _plan(self) -> FreezingPlan:
-        assert self.freezing is not None
-        return self.freezing
-
-    def steps_per_epoch(self) -> int:
-        """Optimizer steps of one epoch of the trainer."""
-        trainer = self.trainer
-        if math.isinf(trainer.num_training_batches):  # a run measured in steps alone
-            trainer.fit_loop.setup_data()
-        return math.ceil(trainer.num_training_batches / trainer.accumulate_grad_batches)
-
-
-def _limited(trainer: Any, limit: int | float) -> bool:
-    """Whether a split's batches are cut short; 1.0 is all of them, 1 a single one."""
-    everything = isinstance(limit, float) and limit == 1.0
-    return bool(trainer.fast_dev_run or trainer.sanity_checking or not everything)
+        return lay_out(self)

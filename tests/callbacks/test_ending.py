@@ -108,6 +108,28 @@ def test_a_resumed_run_keeps_the_count_and_takes_the_patience_configured_now(tmp
     assert trainer.global_step == 16
 
 
+def test_more_patience_lets_a_stopped_run_go_on(tmp_path, source):
+    fit(tmp_path / "whole", source, [saving(), EarlyStopping(patience=2, min_delta=1.0)])
+    path = tmp_path / "whole" / "checkpoints" / "step-12"
+    for patience, steps in ((2, 12), (3, 16)):
+        parts = [Checkpoints(), EarlyStopping(patience=patience, min_delta=1.0)]
+        _, trainer = fit(tmp_path / str(patience), source, parts, resume=path)
+        assert trainer.global_step == steps
+
+
+class StopsInValidation(Callback):
+    def on_validation_batch_start(self, trainer, pl_module, batch, batch_idx, dataloader_idx=0):
+        pl_module.requests.add("SIGTERM")
+
+
+def test_the_validation_at_a_budgets_end_is_finished_before_a_stop(tmp_path, source):
+    seen = Seen()
+    parts = [Budget(tokens=60), StopsInValidation(), seen, Checkpoints()]
+    _, trainer = fit(tmp_path, source, parts)
+    assert trainer.global_step < 5
+    assert seen.validated == [trainer.global_step]
+
+
 def test_a_named_metric_needs_its_mode():
     assert EarlyStopping(monitor="val/loss", mode="min").mode == "min"
     with pytest.raises(ValueError, match="monitor and mode"):

@@ -117,8 +117,21 @@ def test_dropout_of_frozen_layers_is_as_said(tmp_path, source, mode, resting):
     assert watch.modes == [set() if resting else everything] * 6 + [everything] * 2
 
 
+def test_a_frozen_head_rests_too(tmp_path, source):
+    class Modes(Callback):
+        seen = ()
+
+        def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+            self.seen = (*self.seen, pl_module.head.training)
+
+    modes = Modes()
+    freezing = FreezingConfig("chain_thaw", every_steps=1, frozen_layers="eval")
+    fit(tmp_path, source, freezing, [modes])
+    assert modes.seen == (True, False, False, False, True, True, True, True)
+
+
 def test_accumulated_batches_share_what_is_open(tmp_path, source):
-    class Gates(Callback):
+    class Shares(Callback):
         def __init__(self):
             self.seen = []
 
@@ -126,28 +139,85 @@ def test_accumulated_batches_share_what_is_open(tmp_path, source):
             layers = pl_module.layer_groups()
             self.seen.append(sum(all(p.requires_grad for p in ps) for _, ps in layers))
 
-    gates = Gates()
+    gates = Shares()
     freezing = FreezingConfig("gradual", every_steps=1)
     fit(tmp_path, source, freezing, [gates], accumulate_grad_batches=2)
     assert gates.seen == [1, 1, 2, 2, 3, 3, 4, 4]
 
 
-def test_a_metric_that_stands_still_opens_the_next_phase(tmp_path, source):
-    freezing = FreezingConfig("gradual", patience=2, monitor="val/constant")
+class Logs(Callback):
+    """A metric of one value after the other, the last one for good."""
 
-    class Constant(Callback):
-        def on_validation_epoch_end(self, trainer, pl_module):
-            pl_module.log("val/constant", 1.0)
+    def __init__(self, *values):
+        self.values = list(values)
 
-    model, _ = fit(tmp_path, source, freezing, [Constant()], val_check_interval=1)
-    # The first evaluation is the best, after steps 3, 5 and 7 two more were no better.
-    assert model.freezing.starts == (0, 3, 5, 7)
+    def on_validation_epoch_end(self, trainer, pl_module):
+        value = self.values.pop(0) if len(self.values) > 1 else self.values[0]
+        pl_module.log("val/given", value)
+
+
+def waiting(name, patience, mode="max"):
+    return FreezingConfig(name, patience=patience, monitor="val/given", monitor_mode=mode)
+
+
+@pytest.mark.parametrize(
+    ("values", "mode", "starts"),
+    [
+        # The first evaluation is the best; after steps 3, 5 and 7 two more were no better.
+        ([1.0], "max", (0, 3, 5, 7)),
+        ([8, 7, 6, 5, 4, 3, 2, 1], "min", (0,)),
+        ([8, 7, 6, 5, 4, 3, 2, 1], "max", (0, 3, 5, 7)),
+        ([1, 2, 1, 3, 2, 2, 4], "max", (0, 6)),
+    ],
+)
+def test_a_metric_that_stands_still_opens_the_next_phase(tmp_path, source, values, mode, starts):
+    settings = {"extra": [Logs(*values)], "val_check_interval": 1}
+    model, _ = fit(tmp_path, source, waiting("gradual", 2, mode), **settings)
+    assert model.freezing.starts == starts
+
+
+@pytest.mark.parametrize("interval", [1, 3])
+def test_a_phase_never_begins_within_a_step(tmp_path, source, interval):
+    watch = Watch()
+    settings = {"accumulate_grad_batches": 2, "val_check_interval": interval, "max_epochs": 4}
+    extra = [Logs(1.0), watch]
+    model, trainer = fit(tmp_path, source, waiting("chain_thaw", 1), extra=extra, **settings)
+    starts = model.freezing.starts
+    assert len(set(starts)) == len(starts) == 5 if interval == 1 else 3
+    expected = [set(model.freezing.open_at(step)) for step in range(trainer.global_step)]
+    assert watch.open == watch.changed[1::2] == expected  # what learns has a rate above 0
+
+
+def test_patience_needs_evaluations(tmp_path, source):
+    for settings in ({"val": False}, {"limit_val_batches": 0}):
+        with pytest.raises(ValueError, match="patience waits for evaluations"):
+            fit(tmp_path, source, FreezingConfig("two_step", patience=1), **settings)
 
 
 def test_a_metric_that_is_not_logged_is_named(tmp_path, source):
-    freezing = FreezingConfig("two_step", patience=1, monitor="val/f2")
+    freezing = FreezingConfig("two_step", patience=1, monitor="val/f2", monitor_mode="max")
     with pytest.raises(ValueError, match=r"'val/f2' is not logged; there is .*val/entity_f1"):
         fit(tmp_path, source, freezing)
+
+
+def test_a_second_run_of_the_same_model_is_not_frozen_by_the_first(tmp_path, source):
+    model, trainer = fit(tmp_path / "one", source, FreezingConfig("gradual"), max_steps=2)
+    assert all(p.requires_grad for p in model.parameters())
+    watch, gate = Watch(), ProgressiveUnfreezing()
+    again = quick_trainer(tmp_path / "two", max_epochs=2, callbacks=[gate, watch])
+    again.fit(model, trainer.datamodule)
+    assert watch.open == [set(model.freezing.open_at(step)) for step in range(STEPS)]
+
+
+def test_a_longer_run_keeps_what_has_begun(tmp_path, source):
+    freezing = FreezingConfig("two_step")  # opens halfway
+    settings = {"enable_checkpointing": True}
+    fit(tmp_path / "one", source, freezing, [Checkpoints(every_n_steps=1, keep=None)], **settings)
+    for step, opened in ((6, 4), (3, 12)):
+        path = tmp_path / "one" / "checkpoints" / f"step-{step}"
+        longer = {"max_epochs": 6, "resume": path, **settings}
+        model, _ = fit(tmp_path / f"{step}", source, freezing, [Checkpoints()], **longer)
+        assert model.freezing.starts == (0, opened)
 
 
 def test_rates_are_logged_by_layer(tmp_path, source):
@@ -181,8 +251,18 @@ def test_strategies_that_cannot_open_layers_are_refused(source, tmp_path, strate
     ProgressiveUnfreezing().setup(trainer, model_of(source, FreezingConfig()), "fit")
 
 
+class Gates(Callback):
+    """What could learn in the last step."""
+
+    def __init__(self):
+        self.last = {}
+
+    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+        self.last = {name: p.requires_grad for name, p in pl_module.named_parameters()}
+
+
 def state_of(model, trainer):
-    gates = {name: p.requires_grad for name, p in model.named_parameters()}
+    gates = next(c for c in trainer.callbacks if isinstance(c, Gates)).last
     optimizer = trainer.optimizers[0].state_dict()
     rates = [(group["name"], group["lr"]) for group in trainer.optimizers[0].param_groups]
     return parameters_of(model), optimizer["state"], rates, gates
@@ -198,12 +278,12 @@ def resume_everywhere(tmp_path, source, freezing, schedule=None):
     """The number of steps that a run was resumed at; each ends as the whole one did."""
     every = {"enable_checkpointing": True, "schedule": schedule, "val_check_interval": 1}
     saving = Checkpoints(every_n_steps=1, keep=None)
-    whole = state_of(*fit(tmp_path / "whole", source, freezing, [saving], **every))
+    whole = state_of(*fit(tmp_path / "whole", source, freezing, [saving, Gates()], **every))
     found = checkpoints(tmp_path / "whole" / "checkpoints")
     assert [step_of(path) for path in found] == list(range(STEPS, 0, -1))
     for path in found:
         again = tmp_path / f"from-{step_of(path)}"
-        resumed = fit(again, source, freezing, [Checkpoints()], resume=path, **every)
+        resumed = fit(again, source, freezing, [Checkpoints(), Gates()], resume=path, **every)
         parts = 4 if step_of(path) < STEPS else 3  # at the end nothing is left to be gated for
         assert_same(state_of(*resumed)[:parts], whole[:parts])
         shutil.rmtree(again, ignore_errors=True)
@@ -227,7 +307,9 @@ def test_every_schedule_resumed_at_every_step(tmp_path, source, name, schedule):
 
 
 @pytest.mark.slow
-def test_compiled_backbone_learns_the_same_through_all_phases(tmp_path):
+def test_compiled_backbone_learns_the_same_through_all_phases(tmp_path, monkeypatch):
+    monkeypatch.setattr("torch._dynamo.config.recompile_limit", 2)
+    monkeypatch.setattr("torch._dynamo.config.fail_on_recompile_limit_hit", True)
     source = save_tiny(tmp_path / "source", AutoModelForTokenClassification, TAGS)
 
     class Compiles(Callback):

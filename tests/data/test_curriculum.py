@@ -118,6 +118,19 @@ def test_batches_are_the_same_on_any_number_of_ranks_and_from_anywhere(mode):
     assert np.mean(first) < lengths.mean() / 2
 
 
+@pytest.mark.parametrize(
+    "config", [CurriculumConfig(epochs=3), CurriculumConfig(hardest_first=True)]
+)
+def test_an_epoch_is_as_long_as_without_a_curriculum(config):
+    lengths = np.random.default_rng(0).integers(1, 60, 500)
+
+    def batches(curriculum):
+        mode = {"tokens_per_batch": 512, "row_length": 64}
+        return len(training_plan(lengths, seed=1, curriculum=curriculum, **mode))
+
+    assert batches(Curriculum(config, lengths, lengths)) == batches(None)
+
+
 def test_weights_and_a_curriculum_exclude_each_other():
     with pytest.raises(ValueError, match="sources with weights"):
         training_plan(
@@ -148,9 +161,9 @@ def items(tmp_path):
     return ArrowTable(tmp_path / "items.arrow")
 
 
-def score(items, **settings):
-    examples = [{"id": "a"}, {"id": "b"}]
-    return difficulty(CurriculumConfig(**settings), items, examples, [3, 1]).tolist()
+def score(items, seed=0, **settings):
+    examples = [{"id": "a"}, {"id": "without words"}, {"id": "b"}]
+    return difficulty(CurriculumConfig(**settings), items, examples, [3, 0, 1], seed).tolist()
 
 
 def test_scores_of_items(items, tmp_path):
@@ -159,6 +172,7 @@ def test_scores_of_items(items, tmp_path):
     expected = [surprise[4] + surprise[5], surprise[4], 3 * surprise[6]]
     assert score(items, score="rarity") == pytest.approx(expected)
     assert len(set(score(items, score="random"))) == 3
+    assert score(items, score="random") != score(items, score="random", seed=1)
     path = tmp_path / "losses.jsonl"
     path.write_text(
         "".join(json.dumps({"id": i, "loss": x}) + "\n" for i, x in (("b", 1), ("a", 2.5)))
@@ -169,7 +183,7 @@ def test_scores_of_items(items, tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ('{"id": "a", "loss": 1}\n', "no score of 1 of 2 training examples, such as 'b'"),
+        ('{"id": "a", "loss": 1}\n', "no score of 1 training examples, such as 'b'"),
         ('{"id": "a", "loss": 1}\n{"id": "b"}\n', r"losses.jsonl, line 2: .*under 'loss'"),
         ('{"id": "a", "loss": "high"}\n', "line 1: .*a number"),
         ("a\t1\n", "line 1"),
@@ -182,6 +196,13 @@ def test_a_column_that_is_missing_or_no_number_is_refused(items, tmp_path, conte
     config = CurriculumConfig(score="file", path=str(path))
     with pytest.raises(ValueError, match=message):
         Curriculum(config, score(items, score="file", path=str(path)), items.lengths)
+
+
+def test_a_corpus_has_no_examples_to_rank_by_a_file(tmp_path):
+    write_table(tmp_path / "items.arrow", [{"input_ids": [4, 5]}])
+    corpus = ArrowTable(tmp_path / "items.arrow")
+    with pytest.raises(ValueError, match="ranks labelled examples, and a corpus has none"):
+        score(corpus, score="file", path=str(tmp_path / "losses.jsonl"))
 
 
 def test_the_key_of_a_score_can_be_named(tmp_path):

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from lit_llm.batch import PackedBatch
-from lit_llm.objectives.evaluation import PredictionCollector
+from lit_llm.objectives.evaluation import PredictionCollector, mean_surprise
 
 
 def words_batch(unit_ids, item_ids):
@@ -93,3 +93,9 @@ def test_a_part_of_the_split_holds_whole_units_only():
     assert found.windows.tolist() == [1, 0, 2, 0]
     assert found.items.tolist() == [0, -1, 4, -1]
     np.testing.assert_array_equal(found.probabilities.sum(1), [1, 0, 1, 0])
+
+
+def test_surprise_is_finite_and_zero_of_nothing():
+    assert mean_surprise(np.array([0.5, 1.0])) == pytest.approx(0.346574)
+    assert mean_surprise(np.array([0.0])) == pytest.approx(27.631021)
+    assert mean_surprise(np.zeros(0)) == 0.0

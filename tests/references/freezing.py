@@ -19,5 +19,5 @@ SCHEDULES = {
         ],
     ),
     "eval": FreezingConfig("two_step", every_steps=5, frozen_layers="eval"),
-    "patience": FreezingConfig("gradual", patience=1, monitor="val/entity_f1"),
+    "patience": FreezingConfig("gradual", patience=1, monitor="val/entity_f1", monitor_mode="max"),
 }

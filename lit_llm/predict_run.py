@@ -11,7 +11,7 @@ import yaml
 from jsonargparse import ArgumentError, ArgumentParser, set_parsing_settings
 
 from lit_llm.backbone.backbone import Backbone
-from lit_llm.data.data_module import checked_max_length
+from lit_llm.data.in_force import checked_max_length
 from lit_llm.objectives.objective import Objective
 from lit_llm.predict_model import Predictor, Reading
 from lit_llm.predict_text import TextGenerator

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
@@ -18,12 +17,12 @@ from lit_llm.batch import Item
 from lit_llm.data.augmentation import augmented
 from lit_llm.data.batch_config import BatchConfig
 from lit_llm.data.cache import ArrowTable, build_once, default_cache_dir, fingerprint, write_table
-from lit_llm.data.curriculum import Curriculum
-from lit_llm.data.difficulty import difficulty
+from lit_llm.data.difficulty import curriculum_of
+from lit_llm.data.in_force import checked_max_length, run_seed
 from lit_llm.data.loader import PackedLoader, Prepare
 from lit_llm.data.packing import EvaluationPlan, TokensPerBatch, training_plan
 from lit_llm.data.sample import SampleConfig, Selection
-from lit_llm.data.tokenizers import train_tokenizer
+from lit_llm.data.tokenizers import Texts, train_tokenizer
 
 Split = Literal["train", "val", "test"]
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
@@ -225,7 +224,7 @@ class PackedDataModule(LightningDataModule):
 
         def build(staging: Path) -> None:
             rank_zero_info(f"training a {spec} tokenizer on the training split")
-            texts = _Texts(self, self._examples["train"])
+            texts = Texts(self.texts, self._examples["train"])
             train_tokenizer(texts, **spec).save_pretrained(staging)
 
         backbone.set_tokenizer(build_once(directory, build))
@@ -252,6 +251,9 @@ class PackedDataModule(LightningDataModule):
         """Packed training batches; the loader's length is the same in every epoch."""
         items, trainer, batches = self._items["train"], self.trainer, self.batches
         assert trainer is not None
+        curriculum = curriculum_of(
+            batches.curriculum, items, self._examples.get("train", []), self.units_of, self._seed()
+        )
         unset = batches.examples_per_batch is None and batches.tokens_per_batch is None
         plan = training_plan(
             items.lengths,
@@ -263,7 +265,7 @@ class PackedDataModule(LightningDataModule):
             world_size=trainer.world_size,
             accumulate_grad_batches=trainer.accumulate_grad_batches,
             weights=self.item_weights(),
-            curriculum=self._curriculum(),
+            curriculum=curriculum,
         )
         if isinstance(plan, TokensPerBatch):
             rows = len(plan.data_epoch(0))
@@ -273,15 +275,6 @@ class PackedDataModule(LightningDataModule):
                     f"{plan.rows_per_batch:,}: each batch sees the data more than once"
                 )
         return self._loader("train", plan)
-
-    def _curriculum(self) -> Curriculum | None:
-        config, items = self.batches.curriculum, self._items["train"]
-        if config is None:
-            return None
-        examples = self._examples["train"]
-        units = [self.units_of(example) for example in examples] if config.score == "file" else []
-        scores = difficulty(config, items, examples, units, self._seed())
-        return Curriculum(config, scores, items.lengths)
 
     def val_dataloader(self) -> PackedLoader | list[Any]:
         """The development set, each item once; nothing if there is none."""
@@ -317,34 +310,3 @@ class PackedDataModule(LightningDataModule):
 
     def _seed(self) -> int:
         return run_seed() if self.batches.seed is None else self.batches.seed
-
-
-class _Texts:
-    """A split's texts, from the disk each time they are gone through."""
-
-    def __init__(self, data: PackedDataModule, examples: Sequence[dict[str, Any]]) -> None:
-        self._data, self._examples = data, examples
-
-    def __iter__(self) -> Iterator[str]:
-        return self._data.texts(self._examples)
-
-
-def run_seed() -> int:
-    """The run's ``seed_everything``; 0 where there is none."""
-    return int(os.environ.get("PL_GLOBAL_SEED", 0))
-
-
-def checked_max_length(max_length: int | None, positions: int | None) -> int:
-    """The limit in force: what was asked for, or what the backbone takes, at most 512.
-
-    Raises:
-        ValueError: more than the backbone has positions for.
-    """
-    if max_length is None:
-        return min(positions or 512, 512)
-    if positions is not None and max_length > positions:
-        raise ValueError(
-            f"data.max_length = {max_length} is above the backbone's {positions} positions: "
-            f"pass at most {positions}"
-        )
-    return max_length

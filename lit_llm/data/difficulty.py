@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,32 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lit_llm.data.cache import ArrowTable
-from lit_llm.data.curriculum import KEY, CurriculumConfig
+from lit_llm.data.curriculum import KEY, Curriculum, CurriculumConfig
+
+
+def curriculum_of(
+    config: CurriculumConfig | None,
+    items: ArrowTable,
+    examples: Sequence[Any],
+    units_of: Callable[[Any], int],
+    seed: int,
+) -> Curriculum | None:
+    """The curriculum over a training split's items, if there is one.
+
+    Args:
+        config: what was asked for.
+        items: see ``difficulty``.
+        examples: likewise.
+        units_of: how many units an example has.
+        seed: of random scores.
+
+    Raises:
+        OSError, ValueError: as ``difficulty`` and ``Curriculum``.
+    """
+    if config is None:
+        return None
+    units = [units_of(example) for example in examples] if config.score == "file" else []
+    return Curriculum(config, difficulty(config, items, examples, units, seed), items.lengths)
 
 
 def difficulty(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Literal, get_args
 
 from tokenizers import (
@@ -185,3 +185,20 @@ def _train(tokenizer: Any, texts: Iterable[str], trainer: Any) -> None:
     tokenizer.train_from_iterator(counted(), trainer)
     if not seen:
         raise ValueError("there is no text to train a tokenizer on")
+
+
+class Texts:
+    """Examples' texts, made anew each time they are gone through.
+
+    Args:
+        texts: of examples, their texts.
+        examples: which can be gone through again and again.
+    """
+
+    def __init__(
+        self, texts: Callable[[Iterable[Any]], Iterator[str]], examples: Iterable[Any]
+    ) -> None:
+        self._texts, self._examples = texts, examples
+
+    def __iter__(self) -> Iterator[str]:
+        return self._texts(self._examples)

@@ -9,6 +9,7 @@ from lit_llm.backbone.backbone import Backbone
 from lit_llm.callbacks.adversarial_noise import AdversarialNoise
 from lit_llm.callbacks.checkpoints import Checkpoints
 from lit_llm.callbacks.l2_sp import L2SP
+from lit_llm.callbacks.mixout import Mixout, mixed
 from lit_llm.callbacks.progressive_unfreezing import ProgressiveUnfreezing
 from lit_llm.callbacks.r_drop import RDrop
 from lit_llm.callbacks.reinitialise_top import ReinitialiseTop
@@ -129,6 +130,42 @@ def test_a_resumed_run_keeps_what_it_learned(tmp_path, source):
     torch.testing.assert_close(parameters_of(again), parameters_of(whole), rtol=0, atol=0)
 
 
+def test_mixout_is_the_papers_formula_and_right_on_average():
+    weight, start = torch.tensor([[2.0, 3.0]]), torch.tensor([[1.0, -1.0]])
+    found = mixed(weight, start, torch.tensor([[True, False]]), 0.25)
+    # (1 - 0.25 * 1) / 0.75 = 1, (3 - 0.25 * -1) / 0.75 = 13 / 3.
+    torch.testing.assert_close(found, torch.tensor([[1.0, 13 / 3]]))
+    chosen = torch.rand(20_000, 2, generator=torch.Generator().manual_seed(0)) < 0.25
+    mean = mixed(weight, start, chosen, 0.25).mean(0)
+    torch.testing.assert_close(mean, weight[0], rtol=0, atol=0.05)
+
+
+class KindOfLayer(Callback):
+    def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
+        self.kind = type(pl_module.backbone.model.encoder.layer[0].intermediate.dense).__name__
+
+
+def test_mixout_trains_resumes_and_leaves_plain_layers(tmp_path, source):
+    settings = {"max_epochs": 2, "enable_checkpointing": True}
+    layer = KindOfLayer()
+    parts = [Mixout(0.5), Checkpoints(every_n_steps=1, keep=None), layer]
+    whole, _ = fit(tmp_path / "whole", source, parts, **settings)
+    assert layer.kind == "_MixedLinear"
+    assert not any("Mixed" in type(module).__name__ for module in whole.modules())
+    plain, _ = fit(tmp_path / "plain", source, [Checkpoints()], **settings)
+    layers = dict(plain.named_parameters())
+    assert all(not torch.equal(p, layers[n]) for n, p in whole.named_parameters() if "dense" in n)
+    resume = tmp_path / "whole" / "checkpoints" / "step-3"
+    again, _ = fit(tmp_path / "a", source, [Mixout(0.5), Checkpoints()], resume=resume, **settings)
+    torch.testing.assert_close(parameters_of(again), parameters_of(whole), rtol=0, atol=0)
+
+
+def test_mixout_with_hardly_any_chance_is_plain_training(tmp_path, source):
+    plain, _ = fit(tmp_path / "plain", source, [])
+    mixing, _ = fit(tmp_path / "mixed", source, [Mixout(1e-9)])
+    torch.testing.assert_close(parameters_of(mixing), parameters_of(plain))
+
+
 BATCH = sentences([3, 5, 2])
 
 
@@ -207,6 +244,8 @@ def test_parts_of_the_loss_train_with_frozen_layers_and_are_scored_without(tmp_p
 
 
 def test_what_makes_no_sense_is_refused(tmp_path, source):
+    with pytest.raises(ValueError, match=r"Mixout.prob must lie in \(0, 1\), not 1"):
+        Mixout(1)
     with pytest.raises(ValueError, match=r"L2SP.beta must be at least 0, not -1"):
         L2SP(beta=-1)
     with pytest.raises(ValueError, match=r"blocks must be at least 1, not 0"):

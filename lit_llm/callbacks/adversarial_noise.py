@@ -53,6 +53,12 @@ class AdversarialNoise(Callback):
             self._embeddings
         )
 
+    def on_train_batch_start(
+        self, trainer: Trainer, pl_module: Any, batch: PackedBatch, batch_idx: int
+    ) -> None:
+        """Forget a batch that had no loss to look at."""
+        self._embedded = None
+
     def teardown(self, trainer: Trainer, pl_module: Any, stage: str) -> None:
         """Leave model and loss as they were."""
         if stage == "fit":
@@ -76,7 +82,8 @@ class AdversarialNoise(Callback):
     def _embeddings(self, module: Any, inputs: Any, output: Tensor) -> Tensor:
         if self._noise is not None:
             return output + self._noise.to(output.dtype)
-        if torch.is_grad_enabled() and self._pl_module.training:
+        first = self._embedded is None  # other parts of the loss may read the batch again
+        if first and torch.is_grad_enabled() and self._pl_module.training:
             if not output.requires_grad:  # the embeddings are frozen
                 output = output.detach().requires_grad_()
             self._embedded = output

@@ -236,9 +236,10 @@ def test_noise_points_to_where_the_loss_grows_fastest(one_batch):
     assert loss_of(model, batch).item() == pytest.approx(plain)
 
 
-@pytest.mark.parametrize("part", [RDrop(), AdversarialNoise()], ids=["r_drop", "noise"])
-def test_parts_of_the_loss_train_with_frozen_layers_and_are_scored_without(tmp_path, source, part):
-    model, trainer = fit(tmp_path, source, [part], freezing=FreezingConfig("two_step"))
+@pytest.mark.parametrize("kinds", [[RDrop], [AdversarialNoise], [RDrop, AdversarialNoise]])
+def test_parts_of_the_loss_train_with_frozen_layers_and_leave_it(tmp_path, source, kinds):
+    parts = [kind() for kind in kinds]
+    model, trainer = fit(tmp_path, source, parts, freezing=FreezingConfig("two_step"))
     assert trainer.global_step == 4
     assert model.loss_parts == []
 

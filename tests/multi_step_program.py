@@ -40,6 +40,20 @@ class EveryStep(Callback):
             self.found.append(parameters_of(pl_module))
 
 
+class OwnOpinion(Callback):
+    """A metric that gets better on the first rank, and worse on the others."""
+
+    def __init__(self) -> None:
+        self.evaluations = 0
+
+    def on_validation_epoch_end(self, trainer: Any, pl_module: Any) -> None:
+        self.evaluations += 1
+        sign = -1 if trainer.global_rank else 1
+        pl_module.log("val/own", float(sign * self.evaluations))
+
+
+OWN = FreezingConfig("gradual", patience=1, monitor="val/own", monitor_mode="min")
+
 Case = tuple[FreezingConfig, list[Any], CurriculumConfig | None]
 
 CASES: dict[str, Case] = {
@@ -49,6 +63,7 @@ CASES: dict[str, Case] = {
     "adversarial_noise": (SCHEDULES["two_step"], [AdversarialNoise], None),
     "reinitialise_top": (FreezingConfig(), [ReinitialiseTop], None),
     "averaged_weights": (FreezingConfig(), [AveragedWeights], None),
+    "own_opinion": (OWN, [OwnOpinion], None),
     "curriculum": (FreezingConfig(), [], CurriculumConfig(epochs=1.5, start=0.3)),
 }
 

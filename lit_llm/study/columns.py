@@ -28,18 +28,33 @@ class Column:
     where: Mapping[str, str] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class TableLayout:
+    """What a study's table looks like.
+
+    Attributes:
+        rows: axes that make the rows.
+        columns: of the figures.
+        against: labels of the row that all others are compared with; None for no comparison.
+    """
+
+    rows: tuple[str, ...]
+    columns: tuple[Column, ...]
+    against: tuple[str, ...] | None = None
+
+
 def read_table(
     document: Document, stages: Mapping[str, Stage], axes: Mapping[str, Mapping[str, Changes]]
-) -> tuple[tuple[str, ...], tuple[Column, ...]]:
-    """The axes that make the rows, and the columns.
+) -> TableLayout:
+    """The axes that make the rows, the columns, and the row to compare with.
 
     Raises:
-        ValueError: there is no table, or it names a stage or an axis that is none.
+        ValueError: there is no table, or it names a stage, an axis or a row that is none.
     """
     content = document.content.get("table")
     if content is None:
         raise document.fault(("table",), "a study ends with a table: 'table: {columns: [METRIC]}'")
-    document.check_keys(content, ("table",), ("rows", "columns"))
+    document.check_keys(content, ("table",), ("rows", "columns", "against"))
     rows = content.get("rows", list(axes))
     rows = [rows] if isinstance(rows, str) else rows
     if not isinstance(rows, list):
@@ -65,9 +80,33 @@ def read_table(
             if columns.count(metric) > 1:
                 raise document.fault(("table", "columns"), f"{metric} is given twice")
         columns = {metric: {"metric": metric} for metric in columns}
-    return tuple(rows), tuple(
-        _column(document, stages, axes, rows, str(name), column) for name, column in columns.items()
+    return TableLayout(
+        tuple(rows),
+        tuple(
+            _column(document, stages, axes, rows, str(name), column)
+            for name, column in columns.items()
+        ),
+        _against(document, axes, rows, content.get("against")),
     )
+
+
+def _against(
+    document: Document, axes: Mapping[str, Mapping[str, Changes]], rows: list[str], given: Any
+) -> tuple[str, ...] | None:
+    if given is None:
+        return None
+    labels = [str(label) for label in (given if isinstance(given, list) else [given])]
+    if len(labels) != len(rows):
+        raise document.fault(
+            ("table", "against"), f"a row is named by a value of each of {', '.join(rows)}"
+        )
+    for axis, label in zip(rows, labels, strict=True):
+        if label not in axes[axis]:
+            raise document.fault(
+                ("table", "against"),
+                f"{axis} has no value {label!r}{did_you_mean(label, axes[axis])}",
+            )
+    return tuple(labels)
 
 
 def _column(

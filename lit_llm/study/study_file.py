@@ -28,6 +28,7 @@ class Study:
         parameters: values for ``${name}``.
         rows: axes that make the table's rows.
         columns: of the table.
+        against: the row that the others are compared with, if there is one.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Study:
     parameters: Mapping[str, Any]
     rows: tuple[str, ...]
     columns: tuple[Column, ...]
+    against: tuple[str, ...] | None = None
 
     @property
     def path(self) -> Path:
@@ -63,8 +65,9 @@ def read_study(path: Path, parameters: Mapping[str, str] | None = None) -> Study
     axes = read_axes(document, stages)
     given = _parameters(document, stages, parameters or {})
     name = path.parent.resolve().name if path.stem == "study" else path.stem
-    rows, columns = read_table(document, stages, axes)
-    study = Study(name, document, stages, axes, given, rows, columns)
+    table = read_table(document, stages, axes)
+    layout = (table.rows, table.columns, table.against)
+    study = Study(name, document, stages, axes, given, *layout)
     _check_references(study)
     return study
 

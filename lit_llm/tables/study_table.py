@@ -12,6 +12,7 @@ from lit_llm.study.columns import Column
 from lit_llm.study.ledger import Ledger
 from lit_llm.study.plan import Cell, Plan
 from lit_llm.study.record import read_results
+from lit_llm.tables.comparison import Comparison
 from lit_llm.tables.notes import notes
 from lit_llm.tables.statistics import Summary
 
@@ -26,6 +27,7 @@ class StudyTable:
         columns: of the figures.
         rows: labels, and a summary for each column; None where a column does not apply.
         notes: what a reader must know, a sentence each.
+        against: labels of the row that the others are compared with.
     """
 
     title: str
@@ -33,6 +35,18 @@ class StudyTable:
     columns: tuple[Column, ...]
     rows: tuple[tuple[tuple[str, ...], tuple[Summary | None, ...]], ...]
     notes: tuple[str, ...]
+    against: tuple[str, ...] | None = None
+
+    def comparisons(self) -> list[tuple[tuple[str, ...], list[Comparison | None]]]:
+        """Each other row beside the one that is compared with; None where there are no pairs."""
+        if self.against is None:
+            return []
+        theirs = dict(self.rows)[self.against]
+        return [
+            (labels, [_compared(*pair) for pair in zip(ours, theirs, strict=True)])
+            for labels, ours in self.rows
+            if labels != self.against
+        ]
 
 
 def study_table(plan: Plan, ledger: Ledger) -> StudyTable:
@@ -77,7 +91,16 @@ def study_table(plan: Plan, ledger: Ledger) -> StudyTable:
     said = notes(distinct, ledger.records, results, [name for name in sources if name in results])
     if infinite:
         said.insert(0, f"**Not finite, and left out:** {', '.join(infinite)}.")
-    return StudyTable(study.name, study.rows, study.columns, tuple(rows), tuple(said))
+    return StudyTable(
+        study.name, study.rows, study.columns, tuple(rows), tuple(said), study.against
+    )
+
+
+def _compared(ours: Summary | None, theirs: Summary | None) -> Comparison | None:
+    if ours is None or theirs is None:
+        return None
+    found = Comparison.of(ours, theirs)
+    return found if found.differences.n else None
 
 
 def _sources(plan: Plan, names: list[str]) -> list[str]:

@@ -212,8 +212,8 @@ def _evaluate(command: str, words: list[str]) -> None:
     if command == "validate":
         flags["--split"] = "val (default), or train: what the model makes of its training examples"
     options, rest = own_options(words, command, flags)
-    split = getattr(options, "split", None) or ("val" if command == "validate" else "test")
-    if split not in (("val", "train") if command == "validate" else ("test",)):
+    split = (options.split or "val") if command == "validate" else "test"
+    if command == "validate" and split not in ("val", "train"):
         raise ValueError(f"--split is val or train, not {split!r}")
     if wants_help(rest):
         RunCLI(rest, None)

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.optim.lr_scheduler import LambdaLR
 
-from lit_llm.freezing import FreezingPlan
+from lit_llm.freezing_plan import FreezingPlan
 from lit_llm.schedules import ScheduleConfig, group_factor, learning_rate_factor
 
 Layers = Sequence[tuple[str, list[nn.Parameter]]]
@@ -69,14 +69,16 @@ def parameter_groups(layers: Layers, config: OptimizerConfig) -> list[dict[str, 
         config: rates and decay.
     """
     groups: dict[str, dict[str, Any]] = {}
+    names = [name for name, _ in layers]
     for name, parameters in layers:
+        rate = rate_of(name, names, config)
         for parameter in parameters:
             decayed = parameter.ndim > 1
             key = name if decayed else f"{name}/no_decay"
             group = {
                 "name": key,
                 "params": [],
-                "lr": rate_of(name, [n for n, _ in layers], config),
+                "lr": rate,
                 "weight_decay": config.weight_decay if decayed else 0.0,
             }
             groups.setdefault(key, group)["params"].append(parameter)

@@ -11,7 +11,7 @@ from lightning.pytorch import Callback, Trainer
 from lit_llm.callbacks.progressive_unfreezing import ProgressiveUnfreezing
 from lit_llm.cli import RunCLI
 from lit_llm.cli_options import own_options, wants_help
-from lit_llm.freezing import FreezingPlan
+from lit_llm.freezing_plan import FreezingPlan
 from lit_llm.objectives.layout import steps_per_epoch
 from lit_llm.optim import layer_of
 from lit_llm.tables.rates import draw_rates, rates_as_text

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Literal, get_args
 
-from lit_llm.freezing import FreezingConfig, FreezingPlan
+from lit_llm.freezing import FreezingConfig
+from lit_llm.freezing_plan import FreezingPlan
 
 Name = Literal["linear", "cosine", "constant", "slanted_triangular"]
 SLANTED_RATIO = 32

@@ -1,6 +1,7 @@
 import pytest
 
-from lit_llm.freezing import FreezingConfig, FreezingPlan, PhaseConfig, freezing_plan
+from lit_llm.freezing import FreezingConfig, PhaseConfig
+from lit_llm.freezing_plan import FreezingPlan, freezing_plan
 
 GROUPS = ["embeddings", "block 0", "block 1", "block 2", "final", "head"]
 

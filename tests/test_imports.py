@@ -7,8 +7,9 @@ ROOT = Path(__file__).parents[1] / "lit_llm"
 ALLOWED = {
     "batch": set(),
     "freezing": set(),
-    "schedules": {"freezing"},
-    "optim": {"freezing", "schedules"},
+    "freezing_plan": {"freezing"},
+    "schedules": {"freezing", "freezing_plan"},
+    "optim": {"freezing_plan", "schedules"},
     "environment": set(),
     "secrets": set(),
     "ranks": set(),
@@ -19,7 +20,7 @@ ALLOWED = {
     "data": {"batch", "durable", "schedules"},
     "backbone": {"batch"},
     "objectives": {
-        *("batch", "backbone", "freezing", "losses", "metrics"),
+        *("batch", "backbone", "freezing_plan", "losses", "metrics"),
         *("optim", "schedules", "signals"),
     },
     "durable": set(),

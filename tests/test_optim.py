@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from lit_llm.freezing import FreezingConfig, freezing_plan
+from lit_llm.freezing import FreezingConfig
+from lit_llm.freezing_plan import freezing_plan
 from lit_llm.optim import (
     OptimizerConfig,
     build_optimizer,

@@ -6,7 +6,8 @@ from transformers import (
     get_linear_schedule_with_warmup,
 )
 
-from lit_llm.freezing import FreezingConfig, freezing_plan
+from lit_llm.freezing import FreezingConfig
+from lit_llm.freezing_plan import freezing_plan
 from lit_llm.schedules import ScheduleConfig, group_factor, learning_rate_factor
 
 

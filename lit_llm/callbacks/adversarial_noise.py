@@ -42,10 +42,8 @@ class AdversarialNoise(Callback):
         """Take part in the loss."""
         if stage != "fit":
             return
-        if "terms" in vars(type(pl_module)):
-            raise ValueError(f"AdversarialNoise knows nothing of {type(pl_module).__name__}'s loss")
         self._pl_module = pl_module
-        pl_module.loss_parts.append(self.adversarial_loss)
+        pl_module.add_loss_part(self.adversarial_loss)
 
     def on_fit_start(self, trainer: Trainer, pl_module: Any) -> None:
         """Listen to the word embeddings, now that there are some."""

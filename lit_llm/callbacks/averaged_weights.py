@@ -9,6 +9,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
 from lit_llm.callbacks.best_model import BestModel
+from lit_llm.callbacks.kept_weights import kept_or_copied
 
 
 class AveragedWeights(Callback):
@@ -59,10 +60,7 @@ class AveragedWeights(Callback):
         """Before the first step the average is the weights."""
         self._scoring = False
         self._weights = dict(pl_module.named_parameters())
-        self._kept = {
-            name: self._kept.get(name, weight.detach()).clone().to(weight.device)
-            for name, weight in self._weights.items()
-        }
+        self._kept = kept_or_copied(self._kept, self._weights)
         data: Any = trainer.datamodule  # type: ignore[attr-defined]
         if trainer.limit_val_batches == 0 or not data.has_split("val"):
             raise ValueError("AveragedWeights: there is no development set to choose the best with")

@@ -8,6 +8,8 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
+from lit_llm.callbacks.kept_weights import kept_or_copied
+
 
 class L2SP(Callback):
     """After each optimizer step, pulls the backbone to its starting point and the head to zero.
@@ -48,10 +50,7 @@ class L2SP(Callback):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Remember the starting point, unless a checkpoint brought it."""
         backbone = {n: p for n, p in pl_module.named_parameters() if n.startswith("backbone.")}
-        self._start = {
-            name: self._start.get(name, parameter.detach()).clone().to(parameter.device)
-            for name, parameter in backbone.items()
-        }
+        self._start = kept_or_copied(self._start, backbone)
         self._rates = {}
 
     def on_before_optimizer_step(

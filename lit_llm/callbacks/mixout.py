@@ -8,6 +8,8 @@ import torch
 from lightning.pytorch import Callback, Trainer
 from torch import Tensor, nn
 
+from lit_llm.callbacks.kept_weights import kept_or_copied
+
 
 class Mixout(Callback):
     """Replaces each weight of the blocks' linear layers by its starting value with a probability.
@@ -56,10 +58,8 @@ class Mixout(Callback):
         linear = {name: m for name, m in named.items() if type(m) is nn.Linear}
         if not linear:
             raise ValueError("Mixout: the blocks have no linear layers")
-        self._start = {
-            name: self._start.get(name, module.weight.detach()).clone().to(module.weight.device)
-            for name, module in linear.items()
-        }
+        weights = {name: module.weight for name, module in linear.items()}
+        self._start = kept_or_copied(self._start, weights)
         for name, module in linear.items():
             module.__class__ = _MixedLinear
             module.start, module.prob = self._start[name], self.prob  # type: ignore[assignment]

@@ -15,10 +15,10 @@ from torch import nn
 class ProgressiveUnfreezing(Callback):
     """Gates ``requires_grad`` before each optimizer step by ``model.schedule.freezing``.
 
-    What learns is recomputed from the step, so it is right after a resume. Only the steps at which
-    a metric stood still are stored. All parameters are in the optimizer, and under DDP in its
-    reducer, from the start: a layer that opens later is synchronised like any other
-    (docs/decisions/0011).
+    What learns is recomputed from the step, so it is right after a resume. Stored are the steps at
+    which phases have begun: a metric, or a run that was shorter, decided them. All parameters are
+    in the optimizer, and under DDP in its reducer, from the start: a layer that opens later is
+    synchronised like any other (docs/decisions/0011).
     """
 
     def __init__(self) -> None:

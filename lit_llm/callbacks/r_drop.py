@@ -38,13 +38,10 @@ class RDrop(Callback):
         if stage != "fit":
             return
         kind = getattr(pl_module, "problem_type", "single_label_classification")
-        if "terms" in vars(type(pl_module)) or kind != "single_label_classification":
-            raise ValueError(
-                f"RDrop compares distributions over classes, which {type(pl_module).__name__} "
-                f"({kind}) does not give"
-            )
+        if kind != "single_label_classification":
+            raise ValueError(f"RDrop compares distributions over classes, which {kind} has not")
         self._pl_module = pl_module
-        pl_module.loss_parts.append(self.second_pass)
+        pl_module.add_loss_part(self.second_pass)
 
     def teardown(self, trainer: Trainer, pl_module: Any, stage: str) -> None:
         """Leave the loss as it was."""

@@ -7,7 +7,7 @@ from typing import Any
 
 from lightning.pytorch.utilities import rank_zero_info
 
-from lit_llm.freezing import FreezingPlan, freezing_plan
+from lit_llm.freezing_plan import FreezingPlan, freezing_plan
 from lit_llm.optim import build_optimizer, build_schedule, joined, parameter_groups
 
 

@@ -15,7 +15,7 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from lit_llm.backbone.backbone import Backbone
 from lit_llm.batch import PackedBatch
-from lit_llm.freezing import FreezingPlan
+from lit_llm.freezing_plan import FreezingPlan
 from lit_llm.objectives.divergence import diverged
 from lit_llm.objectives.evaluation import Evaluation, Predictions, UnitEvaluation
 from lit_llm.objectives.identity import identity, refuse_other_run
@@ -41,7 +41,7 @@ class Objective(LightningModule):
         term_weights: the loss terms and what each weighs: the step's loss is the sum over terms of
             weight * (sum of losses) / (number of targets).
         loss_parts: what callbacks add to the sum of losses of a training batch, from the batch and
-            its logits; an objective with ``terms`` of its own leaves them out.
+            its logits; see ``add_loss_part``.
         requests: what this rank wants to happen after the optimizer step, of ``votes.REQUESTS``.
         agreed: what some rank wanted to happen after the last one; the same on all ranks.
         freezing: which layers learn at which step of the run, where some are ever frozen.
@@ -105,6 +105,18 @@ class Objective(LightningModule):
         for part in self.loss_parts:
             total = total + part(batch, logits)
         return {"loss": (total, count)}
+
+    def add_loss_part(self, part: Callable[[PackedBatch, Tensor], Tensor]) -> None:
+        """Have something added to the sum of losses of each training batch.
+
+        Raises:
+            ValueError: the objective has ``terms`` of its own, which know of no parts.
+        """
+        if type(self).terms is not Objective.terms:
+            raise ValueError(
+                f"{type(self).__name__} computes its loss itself: nothing can be added"
+            )
+        self.loss_parts.append(part)
 
     def evaluation(self) -> Evaluation:
         """What collects an evaluation epoch; a new one for each."""

@@ -16,8 +16,10 @@ from lit_llm.callbacks.progressive_unfreezing import ProgressiveUnfreezing
 from lit_llm.callbacks.r_drop import RDrop
 from lit_llm.callbacks.reinitialise_top import ReinitialiseTop
 from lit_llm.callbacks.same_weights import SameWeights
+from lit_llm.callbacks.staged_data import StagedData
 from lit_llm.data.batch_config import BatchConfig
 from lit_llm.data.curriculum import CurriculumConfig
+from lit_llm.data.stages import StageConfig
 from lit_llm.freezing import FreezingConfig
 from lit_llm.objectives.token_classification import TokenClassification
 from lit_llm.optim import OptimizerConfig
@@ -54,17 +56,28 @@ class OwnOpinion(Callback):
 
 OWN = FreezingConfig("gradual", patience=1, monitor="val/own", monitor_mode="min")
 
-Case = tuple[FreezingConfig, list[Any], CurriculumConfig | None]
+STAGES = [
+    StageConfig(max_tokens=8, steps=2),
+    StageConfig(min_tokens=7, until=4.0, monitor="val/own", monitor_mode="max"),
+    StageConfig(where={"id": ["s1", "s3", "s4"]}, replay=0.4),
+]
+
+Case = tuple[FreezingConfig, list[Any], dict[str, Any]]
 
 CASES: dict[str, Case] = {
-    **{name: (freezing, [], None) for name, freezing in SCHEDULES.items()},
-    "l2_sp": (SCHEDULES["gradual"], [L2SP], None),
-    "r_drop": (FreezingConfig(), [RDrop], None),
-    "adversarial_noise": (SCHEDULES["two_step"], [AdversarialNoise], None),
-    "reinitialise_top": (FreezingConfig(), [ReinitialiseTop], None),
-    "averaged_weights": (FreezingConfig(), [AveragedWeights], None),
-    "own_opinion": (OWN, [OwnOpinion], None),
-    "curriculum": (FreezingConfig(), [], CurriculumConfig(epochs=1.5, start=0.3)),
+    **{name: (freezing, [], {}) for name, freezing in SCHEDULES.items()},
+    "l2_sp": (SCHEDULES["gradual"], [L2SP], {}),
+    "r_drop": (FreezingConfig(), [RDrop], {}),
+    "adversarial_noise": (SCHEDULES["two_step"], [AdversarialNoise], {}),
+    "reinitialise_top": (FreezingConfig(), [ReinitialiseTop], {}),
+    "averaged_weights": (FreezingConfig(), [AveragedWeights], {}),
+    "own_opinion": (OWN, [OwnOpinion], {}),
+    "curriculum": (
+        FreezingConfig(),
+        [],
+        {"curriculum": CurriculumConfig(epochs=1.5, start=0.3)},
+    ),
+    "stages": (FreezingConfig(), [OwnOpinion, StagedData], {"stages": STAGES}),
 }
 
 
@@ -80,7 +93,7 @@ def results(directory: Path, world_size: int) -> dict[str, Any]:
 
 def train(directory: Path, world_size: int, case: Case, accumulate: int) -> Any:
     """Momentum, no Adam and no clipping: these would hide a wrong factor on the gradients."""
-    freezing, parts, curriculum = case
+    freezing, parts, order = case
     schedule = ScheduleConfig("constant", warmup_fraction=0.0, freezing=freezing)
     optimizer = OptimizerConfig("sgd", lr=0.05, layer_decay=0.8)
     torch.manual_seed(3)
@@ -88,7 +101,7 @@ def train(directory: Path, world_size: int, case: Case, accumulate: int) -> Any:
     data = Sentences(
         train=sentences([3, 9, 1, 14, 6, 2, 5]),
         val=sentences([4, 7, 2], seed=1),
-        batches=BatchConfig(examples_per_batch=2 // accumulate, seed=0, curriculum=curriculum),
+        batches=BatchConfig(examples_per_batch=2 // accumulate, seed=0, **order),
     )
     data.label_names = TAGS
     steps = EveryStep()
@@ -108,6 +121,9 @@ def train(directory: Path, world_size: int, case: Case, accumulate: int) -> Any:
     )
     trainer.fit(model, data)
     starts = model.freezing.starts if model.freezing is not None else ()
+    if data.batches.stages:
+        starts = trainer.train_dataloader.plan.starts
+        assert len(starts) == 3
     return {"weights": steps.found, "starts": list(starts)}
 
 

@@ -13,6 +13,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_info
 from safetensors import SafetensorError
 
+from lit_llm.callbacks.watched import evaluates_a_fit, watched
 from lit_llm.durable import flush_tree
 
 FACTS = "best.json"
@@ -72,14 +73,11 @@ class BestModel(Callback):
         Raises:
             ValueError: the monitored metric was not logged; the message names those that were.
         """
-        if trainer.sanity_checking or trainer.state.fn != "fit":
+        if not evaluates_a_fit(trainer):
             return
         monitor = self.monitor or str(pl_module.monitor)
         mode = self.mode or pl_module.monitor_mode
-        if monitor not in trainer.callback_metrics:
-            known = sorted(trainer.callback_metrics)
-            raise ValueError(f"BestModel monitors {monitor!r}, which is not among {known}")
-        value = float(trainer.callback_metrics[monitor])
+        value = watched(trainer, monitor, "BestModel.monitor")
         sign = 1.0 if mode == "max" else -1.0
         if not math.isfinite(value):
             return

@@ -11,6 +11,8 @@ from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy
 from lightning.pytorch.utilities import rank_zero_info
 from torch import nn
 
+from lit_llm.callbacks.watched import evaluates_a_fit, next_step, watched
+
 
 class ProgressiveUnfreezing(Callback):
     """Gates ``requires_grad`` before each optimizer step by ``model.schedule.freezing``.
@@ -84,24 +86,16 @@ class ProgressiveUnfreezing(Callback):
             ValueError: the metric was not logged; the message names those that were.
         """
         config, plan = pl_module.schedule_config.freezing, pl_module.freezing
-        fits = trainer.state.fn == "fit" and not trainer.sanity_checking
-        if not fits or plan is None or config.patience is None:
+        if not evaluates_a_fit(trainer) or plan is None or config.patience is None:
             return
         monitor = config.monitor or pl_module.monitor
-        if monitor not in trainer.callback_metrics:
-            known = ", ".join(sorted(trainer.callback_metrics))
-            raise ValueError(
-                f"schedule.freezing.monitor: {monitor!r} is not logged; there is {known}"
-            )
         sign = 1.0 if (config.monitor_mode or pl_module.monitor_mode) == "max" else -1.0
-        value = sign * float(trainer.callback_metrics[monitor])
-        value = trainer.strategy.broadcast(value)  # all ranks do as the first one
+        value = sign * watched(trainer, monitor, "schedule.freezing.monitor")
         if math.isfinite(value) and (self.best is None or value > self.best):
             self.best, self.waited = value, 0
             return
         self.waited += 1
-        # Batches of the step under way may have been gone through already.
-        start = trainer.global_step + int(trainer.fit_loop._should_accumulate())
+        start = next_step(trainer)
         due = self.waited >= config.patience and start > self.starts[-1]
         if due and len(self.starts) < len(plan.phases):
             self.starts.append(start)

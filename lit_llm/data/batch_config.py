@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from lit_llm.data.curriculum import CurriculumConfig
+from lit_llm.data.stages import StageConfig, check_stages
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,7 @@ class BatchConfig:
         num_workers: processes that lay out batches ahead of the model.
         seed: of the order of the examples; default the run's ``seed_everything``.
         curriculum: which examples come first; default a random order.
+        stages: parts of the data to train on one after the other; default all of it, always.
     """
 
     examples_per_batch: int | None = None
@@ -30,6 +32,7 @@ class BatchConfig:
     num_workers: int = 0
     seed: int | None = None
     curriculum: CurriculumConfig | None = None
+    stages: list[StageConfig] | None = None
 
     def __post_init__(self) -> None:
         if self.examples_per_batch is not None and self.tokens_per_batch is not None:
@@ -46,3 +49,8 @@ class BatchConfig:
             value = getattr(self, key)
             if value is not None and value < 1:
                 raise ValueError(f"batches.{key} must be at least 1, not {value}")
+        if self.curriculum is not None and self.stages:
+            raise ValueError(
+                "batches.curriculum and batches.stages exclude each other: set one of them to null"
+            )
+        check_stages(self.stages or [])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from functools import cached_property, partial
 from pathlib import Path
@@ -169,6 +169,13 @@ class CorpusDataModule(PackedDataModule):
             return None
         chosen: NDArray[np.float64] = weights[self._items["train"].column("source_ids")]
         return chosen
+
+    def example_field(self, name: str, key: str) -> Sequence[Any]:
+        """A corpus knows the ``source`` of each training item, (B,)."""
+        if name != "source":
+            raise ValueError(f"{key}: items of a corpus have no {name!r}; they have 'source'")
+        numbers: list[int] = self._items["train"].column("source_ids").tolist()
+        return [self.source_names[number] for number in numbers]
 
     def train_dataloader(self) -> PackedLoader:
         """Packed training batches; the loader's length is the same in every epoch."""

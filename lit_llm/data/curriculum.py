@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from lit_llm.data.rows import epoch_order
 
-Score = Literal["length", "rarity", "random", "file"]
+Score = Literal["length", "rarity", "random", "column", "file"]
 Pacing = Literal["root", "linear", "tokens", "baby_steps", "one_pass"]
 KEY = "batches.curriculum"
 
@@ -26,7 +26,8 @@ class CurriculumConfig:
     Attributes:
         score: what makes an example difficult. ``length``: its tokens. ``rarity``: minus the sum
             of the log relative frequencies of its tokens in the training split. ``random``: nothing
-            (the control). ``file``: what ``path`` says, such as another model's loss.
+            (the control). ``column``: the field ``key`` of the examples. ``file``: what ``path``
+            says, such as another model's loss.
         pacing: ``root`` and ``linear``: the easiest part c of the ranking, where c grows from
             ``start`` to 1 with the square root, or in proportion; ``tokens``: the examples of at
             most so many tokens, from ``start_tokens`` to the longest in proportion; ``baby_steps``:
@@ -38,7 +39,7 @@ class CurriculumConfig:
         buckets: of ``baby_steps`` and ``one_pass``.
         hardest_first: the ranking is turned round (anti-curriculum).
         path: of ``file``: JSON lines with an example's ``id`` and its score under ``key``.
-        key: of ``file``.
+        key: of ``column`` and ``file``.
 
     Source:
         ``root``, ``linear``, ``rarity``: Platanios et al. 2019, sections 3.1 and 3.2,

@@ -17,10 +17,11 @@ from lit_llm.batch import Item
 from lit_llm.data.augmentation import augmented
 from lit_llm.data.batch_config import BatchConfig
 from lit_llm.data.cache import ArrowTable, build_once, default_cache_dir, fingerprint, write_table
-from lit_llm.data.difficulty import curriculum_of
 from lit_llm.data.in_force import checked_max_length, run_seed
+from lit_llm.data.item_fields import example_field
 from lit_llm.data.loader import PackedLoader, Prepare
-from lit_llm.data.packing import EvaluationPlan, TokensPerBatch, training_plan
+from lit_llm.data.packing import EvaluationPlan
+from lit_llm.data.plan_of_run import plan_of_run
 from lit_llm.data.sample import SampleConfig, Selection
 from lit_llm.data.tokenizers import Texts, train_tokenizer
 
@@ -114,6 +115,15 @@ class PackedDataModule(LightningDataModule):
     def item_weights(self) -> NDArray[Any] | None:
         """How often each training item is seen in a data epoch; None for once."""
         return None
+
+    def example_field(self, name: str, key: str) -> Sequence[Any]:
+        """The value of a field of each training item's example, (B,); ``key`` asks for it.
+
+        Raises:
+            ValueError: names ``key``: there is no such field.
+        """
+        items, examples = self._items["train"], self._examples["train"]
+        return example_field(items, examples, self.units_of, name, key)
 
     def reference_rows(self) -> dict[str, float]:
         """Scores to print beside the model's, by split and name: ``test/majority``."""
@@ -249,31 +259,16 @@ class PackedDataModule(LightningDataModule):
 
     def train_dataloader(self) -> PackedLoader:
         """Packed training batches; the loader's length is the same in every epoch."""
-        items, trainer, batches = self._items["train"], self.trainer, self.batches
-        assert trainer is not None
-        curriculum = curriculum_of(
-            batches.curriculum, items, self._examples.get("train", []), self.units_of, self._seed()
-        )
-        unset = batches.examples_per_batch is None and batches.tokens_per_batch is None
-        plan = training_plan(
-            items.lengths,
+        assert self.trainer is not None
+        plan = plan_of_run(
+            self.batches,
+            self._items["train"],
+            self.trainer,
             seed=self._seed(),
-            examples_per_batch=32 if unset else batches.examples_per_batch,
-            tokens_per_batch=batches.tokens_per_batch,
-            row_length=batches.row_length,
             packs=self._backbone().packs,
-            world_size=trainer.world_size,
-            accumulate_grad_batches=trainer.accumulate_grad_batches,
             weights=self.item_weights(),
-            curriculum=curriculum,
+            field_of=self.example_field,
         )
-        if isinstance(plan, TokensPerBatch):
-            rows = len(plan.data_epoch(0))
-            if rows < plan.rows_per_batch:
-                rank_zero_info(
-                    f"train: {rows:,} rows hold all the data, and a batch takes "
-                    f"{plan.rows_per_batch:,}: each batch sees the data more than once"
-                )
         return self._loader("train", plan)
 
     def val_dataloader(self) -> PackedLoader | list[Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,21 +13,19 @@ from numpy.typing import NDArray
 from lit_llm.data.cache import ArrowTable
 from lit_llm.data.curriculum import KEY, Curriculum, CurriculumConfig
 
+FieldOf = Callable[[str, str], Sequence[Any]]
+"""Of (a field, the key that asks for it) the field's value of each training item's example."""
+
 
 def curriculum_of(
-    config: CurriculumConfig | None,
-    items: ArrowTable,
-    examples: Sequence[Any],
-    units_of: Callable[[Any], int],
-    seed: int,
+    config: CurriculumConfig | None, items: ArrowTable, field_of: FieldOf, seed: int
 ) -> Curriculum | None:
     """The curriculum over a training split's items, if there is one.
 
     Args:
         config: what was asked for.
         items: see ``difficulty``.
-        examples: likewise.
-        units_of: how many units an example has.
+        field_of: likewise.
         seed: of random scores.
 
     Raises:
@@ -35,29 +33,23 @@ def curriculum_of(
     """
     if config is None:
         return None
-    units = [units_of(example) for example in examples] if config.score == "file" else []
-    return Curriculum(config, difficulty(config, items, examples, units, seed), items.lengths)
+    return Curriculum(config, difficulty(config, items, field_of, seed), items.lengths)
 
 
 def difficulty(
-    config: CurriculumConfig,
-    items: ArrowTable,
-    examples: Sequence[Mapping[str, Any]],
-    units: Sequence[int],
-    seed: int = 0,
+    config: CurriculumConfig, items: ArrowTable, field_of: FieldOf, seed: int = 0
 ) -> NDArray[np.float64]:
     """The score of each item, (B,).
 
     Args:
         config: which score.
-        items: with ``input_ids``; with ``unit_ids`` where the score belongs to an example.
-        examples: with ``id``.
-        units: of each example, how many.
+        items: with ``input_ids``.
+        field_of: of the items' examples.
         seed: of random scores.
 
     Raises:
-        ValueError: a file that lacks an example or holds something that is not a number, or items
-            that belong to no example.
+        ValueError: a column or a file that lacks an example or holds something that is not a
+            number, or items that belong to no example.
     """
     if config.score == "random":
         return np.random.default_rng(seed).random(len(items))
@@ -65,11 +57,10 @@ def difficulty(
         return items.lengths.astype(np.float64)
     if config.score == "rarity":
         return rarity(items.flat_lists("input_ids"), items.lengths)
-    if "unit_ids" not in items.column_names:
-        raise ValueError(f"{KEY}.score: file ranks labelled examples, and a corpus has none")
-    scores, ends = read_scores(Path(config.path or ""), config.key), np.cumsum(units)
-    firsts = [int(np.atleast_1d(item["unit_ids"])[0]) for item in items]
-    ids = [examples[place]["id"] for place in np.searchsorted(ends, firsts, "right").tolist()]
+    if config.score == "column":
+        return _numbers(field_of(config.key, f"{KEY}.key"), config.key)
+    ids = field_of("id", f"{KEY}.score")
+    scores = read_scores(Path(config.path or ""), config.key)
     missing = sorted({name for name in ids if name not in scores})
     if missing:
         raise ValueError(
@@ -77,6 +68,19 @@ def difficulty(
             f"as {missing[0]!r}"
         )
     return np.array([scores[name] for name in ids])
+
+
+def _numbers(values: Sequence[Any], name: str) -> NDArray[np.float64]:
+    """A column as numbers; in CSV and TSV it holds their digits."""
+    found = []
+    for value in values:
+        try:
+            found.append(float(value))
+        except (TypeError, ValueError):
+            raise ValueError(
+                f"{KEY}.key: the column {name!r} has {value!r} where a number was expected"
+            ) from None
+    return np.array(found)
 
 
 def rarity(tokens: NDArray[Any], lengths: NDArray[Any]) -> NDArray[np.float64]:

@@ -85,6 +85,7 @@ class PackedLoader:
         self._position = 0  # batches of the epoch handed out
         self._restored = self._resumed = False  # a state was loaded; and no epoch begun since
         self._announced: int | None = None
+        self._changed = False
         # Where Lightning looks for ``set_epoch``. A ``sampler`` of the loader's own would do too,
         # but ``overfit_batches`` would try to replace it.
         self.batch_sampler = SimpleNamespace(sampler=self)
@@ -141,20 +142,28 @@ class PackedLoader:
             self._epoch, self._position = epoch, 0
         self._resumed, self._announced = False, None
 
+    def order_changed(self) -> None:
+        """The plan is another one from here on: what workers prepared ahead is laid out anew."""
+        self._changed = True
+
     def _rest(self) -> Iterator[PackedBatch]:
         start = self._epoch * len(self)
-        loader: DataLoader[PackedBatch] = DataLoader(
-            self.batches,
-            batch_size=None,
-            sampler=range(start + self._position, start + len(self)),
-            num_workers=self.num_workers,
-            pin_memory=self.pin_memory,
-            generator=torch.Generator().manual_seed(start),
-            worker_init_fn=_leave_signals_to_the_run,
-        )
-        for batch in loader:
-            self._position += 1
-            yield batch
+        while self._position < len(self):
+            self._changed = False
+            loader: DataLoader[PackedBatch] = DataLoader(
+                self.batches,
+                batch_size=None,
+                sampler=range(start + self._position, start + len(self)),
+                num_workers=self.num_workers,
+                pin_memory=self.pin_memory,
+                generator=torch.Generator().manual_seed(start),
+                worker_init_fn=_leave_signals_to_the_run,
+            )
+            for batch in loader:
+                self._position += 1
+                yield batch
+                if self._changed:
+                    break
 
 
 def _leave_signals_to_the_run(worker: int) -> None:

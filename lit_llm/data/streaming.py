@@ -41,8 +41,8 @@ def check_streaming(
     """Refuse settings that have no meaning, or another one, where the corpus has no end.
 
     Raises:
-        ValueError: batches by examples, workers, a curriculum, rows too short for an item, or a
-            number of epochs that ends the run before its number of steps.
+        ValueError: batches by examples, workers, a curriculum, stages, rows too short for an
+            item, or a number of epochs that ends the run before its number of steps.
     """
     if batches.tokens_per_batch is None:
         raise ValueError(
@@ -53,11 +53,12 @@ def check_streaming(
             f"data.batches.num_workers = {batches.num_workers}: a streamed corpus is read in its "
             "order, in the training process itself: set it to 0"
         )
-    if batches.curriculum is not None:
-        raise ValueError(
-            "data.batches.curriculum ranks the whole corpus, which data.streaming does not read "
-            "beforehand: leave one of them out"
-        )
+    for key in ("curriculum", "stages"):
+        if getattr(batches, key):
+            raise ValueError(
+                f"data.batches.{key} needs to know the whole corpus, which data.streaming does not "
+                "read beforehand: leave one of them out"
+            )
     if batches.row_length is not None and batches.row_length < max_length:
         raise ValueError(
             f"data.batches.row_length = {batches.row_length} is shorter than the longest item of a "

@@ -7,6 +7,7 @@ import pytest
 from lit_llm.data.cache import ArrowTable, write_table
 from lit_llm.data.curriculum import Curriculum, CurriculumConfig
 from lit_llm.data.difficulty import difficulty, rarity, read_scores
+from lit_llm.data.item_fields import example_field
 from lit_llm.data.packing import training_plan
 from lit_llm.data.rows import epoch_order
 
@@ -161,9 +162,19 @@ def items(tmp_path):
     return ArrowTable(tmp_path / "items.arrow")
 
 
-def score(items, seed=0, **settings):
-    examples = [{"id": "a"}, {"id": "without words"}, {"id": "b"}]
-    return difficulty(CurriculumConfig(**settings), items, examples, [3, 0, 1], seed).tolist()
+EXAMPLES = [
+    {"id": "a", "grade": "2.5"},
+    {"id": "without words", "grade": ""},
+    {"id": "b", "grade": "-1"},
+]
+NUMBER_OF_WORDS = {"a": 3, "without words": 0, "b": 1}
+
+
+def score(items, seed=0, examples=EXAMPLES, **settings):
+    def field_of(name, key):
+        return example_field(items, examples, lambda e: NUMBER_OF_WORDS[e["id"]], name, key)
+
+    return difficulty(CurriculumConfig(**settings), items, field_of, seed).tolist()
 
 
 def test_scores_of_items(items, tmp_path):
@@ -178,6 +189,7 @@ def test_scores_of_items(items, tmp_path):
         "".join(json.dumps({"id": i, "loss": x}) + "\n" for i, x in (("b", 1), ("a", 2.5)))
     )
     assert score(items, score="file", path=str(path)) == [2.5, 2.5, 1]
+    assert score(items, score="column", key="grade") == [2.5, 2.5, -1]
 
 
 @pytest.mark.parametrize(
@@ -198,10 +210,22 @@ def test_a_column_that_is_missing_or_no_number_is_refused(items, tmp_path, conte
         Curriculum(config, score(items, score="file", path=str(path)), items.lengths)
 
 
+@pytest.mark.parametrize(
+    ("key", "message"),
+    [
+        ("loss", r"curriculum.key: examples have no 'loss'; there are 'id', 'grade'"),
+        ("id", "the column 'id' has 'a' where a number was expected"),
+    ],
+)
+def test_a_column_of_the_data_that_is_missing_or_no_number_is_refused(items, key, message):
+    with pytest.raises(ValueError, match=message):
+        score(items, score="column", key=key)
+
+
 def test_a_corpus_has_no_examples_to_rank_by_a_file(tmp_path):
     write_table(tmp_path / "items.arrow", [{"input_ids": [4, 5]}])
     corpus = ArrowTable(tmp_path / "items.arrow")
-    with pytest.raises(ValueError, match="ranks labelled examples, and a corpus has none"):
+    with pytest.raises(ValueError, match="labelled examples, and a corpus has none"):
         score(corpus, score="file", path=str(tmp_path / "losses.jsonl"))
 
 

@@ -11,11 +11,19 @@ STEPS_IN_AN_EPOCH = 4
 
 
 def fit_words(
-    directory, source, callbacks, optimizer, schedule=CONSTANT, resume=None, val=True, **settings
+    directory,
+    source,
+    callbacks,
+    optimizer,
+    schedule=CONSTANT,
+    resume=None,
+    val=True,
+    batches=None,
+    **settings,
 ):
     """Two epochs, unless the settings say something else; the model and its trainer."""
     data = Sentences(
-        batches=BatchConfig(examples_per_batch=2, seed=3),
+        batches=BatchConfig(**{"examples_per_batch": 2, "seed": 3, **(batches or {})}),
         train=sentences([3, 9, 1, 14, 6, 2, 5, 3]),
         **({"val": sentences([4, 7, 2], seed=1)} if val else {}),
     )

@@ -9,6 +9,7 @@ from typing import Any
 from lightning.pytorch import Callback, Trainer
 
 from lit_llm.callbacks.progressive_unfreezing import ProgressiveUnfreezing
+from lit_llm.callbacks.staged_data import StagedData
 from lit_llm.cli import RunCLI
 from lit_llm.cli_options import own_options, wants_help
 from lit_llm.freezing_plan import FreezingPlan
@@ -61,7 +62,7 @@ def show_schedule(words: list[str]) -> None:
     cli = RunCLI([*rest, *alone], None)
     stop = _Stop()
     callbacks: list[Callback] = cli.trainer.callbacks  # type: ignore[attr-defined]
-    gates = [callback for callback in callbacks if isinstance(callback, ProgressiveUnfreezing)]
+    gates = [c for c in callbacks if isinstance(c, ProgressiveUnfreezing | StagedData)]
     callbacks[:] = [*gates, stop]
     with suppress(_LaidOut):
         cli.trainer.fit(cli.model, cli.datamodule)
@@ -70,6 +71,8 @@ def show_schedule(words: list[str]) -> None:
     if cli.model.freezing is not None:
         config = cli.model.schedule_config.freezing
         print(_phases(cli.model.freezing, stop.steps_per_epoch, config.patience))
+    for number, stage in enumerate(cli.datamodule.batches.stages or []):
+        print(f"  data of batches.stages[{number}]: {_end_of(stage)}")
     print(f"\n{rates_as_text(stop.rates)}")
     if options.plot:
         draw_rates(stop.rates, Path(options.plot), _title(cli.model))
@@ -86,6 +89,13 @@ def _phases(plan: FreezingPlan, steps_per_epoch: int, patience: int | None) -> s
             when = f"after {patience} evaluations that are no better"
         lines.append(f"  {when}: {plan.in_words(phase)}")
     return "\n".join(lines)
+
+
+def _end_of(stage: Any) -> str:
+    ends = [] if stage.steps is None else [f"for {stage.steps:,} steps"]
+    if stage.until is not None:
+        ends.append(f"until {stage.monitor or 'the development score'} reaches {stage.until:g}")
+    return " or ".join(ends) or "to the end"
 
 
 def _title(model: Any) -> str:

@@ -60,6 +60,28 @@ def test_a_run_without_freezing_has_its_rates(words, tmp_path, capsys):
     assert ">full, linear<" in (tmp_path / "rates.svg").read_text()
 
 
+STAGES = "[{max_tokens: 9, steps: 3}, {until: 0.9, steps: 20}, {until: 0.5}, {}]"
+
+
+def test_stages_of_the_data_are_named(words, capsys):
+    assert main([*words, "--data.batches.stages", STAGES]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    start = lines.index("8 optimizer steps, 2 in an epoch")
+    assert lines[start + 1 : start + 5] == [
+        "  data of batches.stages[0]: for 3 steps",
+        "  data of batches.stages[1]: for 20 steps or until the development score reaches 0.9",
+        "  data of batches.stages[2]: until the development score reaches 0.5",
+        "  data of batches.stages[3]: to the end",
+    ]
+
+
+@pytest.mark.parametrize("command", ["schedule", "fit"])
+def test_a_stage_after_the_end_is_refused_before_training(words, command, capsys):
+    late = ["--data.batches.stages", "[{steps: 8}, {}]"]
+    assert main([command, *words[1:], *late]) == 1
+    assert "stages[1] begins at step 8, and the run ends after 8" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [

@@ -51,15 +51,16 @@ class StagedData(Callback):
             raise ValueError(
                 f"{_KEY}[{waiting[0]}].until waits for evaluations, and there is no development set"
             )
-        total, starts = int(trainer.estimated_stepping_batches), plan.starts
+        total, begins = int(trainer.estimated_stepping_batches), 0
         whole = trainer.num_training_batches == len(plan)  # and not a trial of a few batches
-        if starts[-1] >= total and whole:
-            late = next(number for number, start in enumerate(starts) if start >= total)
-            raise ValueError(
-                f"{_KEY}[{late}] begins at step {starts[late]:,}, and the run ends after {total:,}:"
-                " give the entries before it fewer steps, or lengthen the run "
-                "(trainer.max_epochs, trainer.max_steps)"
-            )
+        for number, stage in enumerate(stages):
+            if begins >= total and whole:
+                raise ValueError(
+                    f"{_KEY}[{number}] begins at step {begins:,}, and the run ends after {total:,}:"
+                    " give the entries before it fewer steps, or lengthen the run "
+                    "(trainer.max_epochs, trainer.max_steps)"
+                )
+            begins += 0 if stage.until is not None else stage.steps or 0  # it may end at once
 
     def on_train_batch_start(
         self, trainer: Trainer, pl_module: Any, batch: Any, batch_idx: int
@@ -79,8 +80,10 @@ class StagedData(Callback):
         Raises:
             ValueError: its metric was not logged; the message names those that were.
         """
+        if not evaluates_a_fit(trainer):
+            return
         stages, plan = _stages(trainer)
-        if not stages or not evaluates_a_fit(trainer):
+        if not stages:
             return
         start = next_step(trainer)
         number = plan.stage_at(start)
@@ -108,4 +111,5 @@ def _stages(trainer: Trainer) -> tuple[list[Any], Any]:
     """The entries and the plan that follows them; none where there is one stage."""
     data: Any = getattr(trainer, "datamodule", None)
     stages = getattr(getattr(data, "batches", None), "stages", None)
-    return (stages, trainer.train_dataloader.plan) if stages else ([], None)  # type: ignore[union-attr]
+    loader: Any = trainer.train_dataloader
+    return (stages, loader.plan) if stages else ([], None)

@@ -101,6 +101,13 @@ class Cell:
             raise self.error(column, f"{value!r} where a finite number belongs")
         return number
 
+    def kept(self, columns: Sequence[str], example: dict[str, Any]) -> dict[str, Any]:
+        """More columns of the row, as they stand."""
+        for column in columns:
+            if column in example:
+                raise self.error(column, "examples have a field of this name", "rename it")
+        return {column: self.value(column) for column in columns}
+
     def class_name(self, column: str, value: object, names: Sequence[str] | None, what: str) -> str:
         """A name as it stands, or the name of a class index (in CSV and TSV, of its digits)."""
         if isinstance(value, str):

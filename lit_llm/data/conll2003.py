@@ -30,6 +30,8 @@ class CoNLL2003(TaggedDataModule):
         scheme: how entities are tagged: ``iob1``, ``iob2``, ``bioes``, or ``auto`` to find out.
             Everything is converted to IOB2.
         label_names: what the integers of ``ner_tags`` mean, where the table does not say.
+        keep_columns: more columns of tables to keep, for ``batches.stages`` and
+            ``batches.curriculum``.
         context: see ``TaggedDataModule``; contexts never cross ``-DOCSTART-``.
         max_length: tokens of the longest item; longer sentences are split into overlapping windows
             and every word is scored once.
@@ -48,6 +50,7 @@ class CoNLL2003(TaggedDataModule):
         word_column: int = 0,
         scheme: str = "auto",
         label_names: list[str] | None = None,
+        keep_columns: list[str] | None = None,
         context: str = "none",
         max_length: int | None = None,
         batches: BatchConfig = BatchConfig(),
@@ -60,6 +63,7 @@ class CoNLL2003(TaggedDataModule):
         self.word_column = word_column
         self.scheme = scheme
         self.names_of_integers = label_names
+        self.keep_columns = list(keep_columns or [])
 
     @cached_property
     def _sources(self) -> dict[str, Path | HubSplit]:
@@ -71,9 +75,13 @@ class CoNLL2003(TaggedDataModule):
         tables = {name: s for name, s in self._sources.items() if is_table(s)}
         if len(tables) < len(self._sources):
             columns = {name: s for name, s in self._sources.items() if isinstance(s, Path)}
+            if self.keep_columns:
+                raise ValueError("data.keep_columns names columns of tables, and these are not")
             return read_column_splits(columns, self.tag_column, self.word_column, self.scheme)
         splits = {
-            name: read_token_table(source, label_names=self.names_of_integers, scheme=None)
+            name: read_token_table(
+                source, label_names=self.names_of_integers, scheme=None, keep=self.keep_columns
+            )
             for name, source in tables.items()
         }
         convert_tags(splits.values(), self.scheme)
@@ -89,4 +97,4 @@ class CoNLL2003(TaggedDataModule):
             return None
         hashes = {name: source_hash(source) for name, source in self._sources.items()}
         options = [self.tag_column, self.word_column, self.scheme, self.names_of_integers]
-        return [hashes, options]
+        return [hashes, options, *self.keep_columns]

@@ -72,6 +72,7 @@ def plan_of_run(
         len(whole),
         _trained_batches(trainer.limit_train_batches, len(whole)),
         trainer.accumulate_grad_batches,
+        waits=any(stage.until is not None for stage in batches.stages),
     )
 
 

@@ -20,9 +20,11 @@ class StagedPlan:
         batches_per_epoch: ``len`` of this plan.
         trained_batches: of them, those an epoch of the trainer gets to (``limit_train_batches``).
         accumulate_grad_batches: batches of an optimizer step; an epoch's last may have fewer.
+        waits: a metric may end a stage.
 
     Attributes:
         ends: the step at which a metric ended a stage, by its number; what a resumed run restores.
+            None until whoever watches the metric has set it.
     """
 
     def __init__(
@@ -32,19 +34,29 @@ class StagedPlan:
         batches_per_epoch: int,
         trained_batches: int,
         accumulate_grad_batches: int = 1,
+        waits: bool = False,
     ) -> None:
         self.plans, self.steps = list(plans), list(steps)
         self.world_size = plans[0].world_size
         self._length, self._trained = batches_per_epoch, trained_batches
         self._per_step = accumulate_grad_batches
-        self.ends: dict[int, int] = {}
+        self.ends: dict[int, int] | None = None if waits else {}
 
     def __len__(self) -> int:
         return self._length
 
     @property
     def starts(self) -> list[int]:
-        """The step each stage begins with, as far as that is known."""
+        """The step each stage begins with, as far as that is known.
+
+        Raises:
+            ValueError: stages wait for a metric, and nothing watches it.
+        """
+        if self.ends is None:
+            raise ValueError(
+                "batches.stages: nothing watches what until waits for; give the trainer the "
+                "callback lit_llm.callbacks.staged_data.StagedData"
+            )
         starts = [0]
         for stage, steps in enumerate(self.steps[:-1]):
             if stage in self.ends:

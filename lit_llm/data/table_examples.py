@@ -24,6 +24,7 @@ def read_token_table(
     document: str | None = None,
     label_names: Sequence[str] | None = None,
     scheme: str | None = "auto",
+    keep: Sequence[str] = (),
 ) -> list[Example]:
     """Sentences from a table whose columns hold lists: words, and one tag for each.
 
@@ -39,17 +40,18 @@ def read_token_table(
             string tags, the tags there may be.
         scheme: as ``convert_tags``; None leaves the tags as they stand, to be converted with
             those of the other splits.
+        keep: more columns to keep, as they stand.
 
     Returns:
         One example a row: ``id``, ``words``, ``tags`` (IOB2; absent without a tags column),
-        ``document`` (from 0).
+        ``document`` (from 0), and what is kept.
 
     Raises:
         ValueError: names row (or line), column and remedy: a missing or mistyped value, no token,
             an empty token, lengths that differ, an index out of range, an unknown tag.
     """
     wanted = [column for column in (tokens, tags, document) if column is not None]
-    table = read_table(source, wanted)
+    table = read_table(source, [*wanted, *keep])
     names = label_names or table.class_names.get(tags or "")
     examples: list[Example] = []
     number_of_document, before = -1, object()
@@ -66,7 +68,8 @@ def read_token_table(
         before = row[document] if document is not None else before
         number_of_document += border or changed or number_of_document < 0
         if not border:
-            examples.append({**example, "document": number_of_document})
+            example["document"] = number_of_document
+            examples.append({**example, **cell.kept(keep, example)})
     if not examples:
         raise ValueError(f"{table.place}: the table holds no sentence; give one with words")
     if tags is not None and scheme is not None:
@@ -80,6 +83,7 @@ def read_text_table(
     label: str | None = "label",
     label_names: Sequence[str] | None = None,
     problem_type: str = "single_label_classification",
+    keep: Sequence[str] = (),
 ) -> list[Example]:
     """Texts with a label each, as the row holds them.
 
@@ -92,10 +96,11 @@ def read_text_table(
         label_names: names by class index, and all the labels there may be; default what the file
             says of itself.
         problem_type: transformers' names, one of ``PROBLEM_TYPES``.
+        keep: more columns to keep, as they stand.
 
     Returns:
         One example a row: ``id``, ``text``, ``label`` (str, list of str, or float; absent without
-        a label column).
+        a label column), and what is kept.
 
     Raises:
         ValueError: names row (or line), column and remedy: a missing, empty or mistyped value, or
@@ -105,7 +110,7 @@ def read_text_table(
         raise ValueError(
             f"unknown problem_type {problem_type!r}; use one of {', '.join(PROBLEM_TYPES)}"
         )
-    table = read_table(source, [text] if label is None else [text, label])
+    table = read_table(source, [text, *([] if label is None else [label]), *keep])
     names = label_names or table.class_names.get(label or "")
     examples: list[Example] = []
     for number, row in table.rows:
@@ -118,7 +123,7 @@ def read_text_table(
                 example["label"] = cell.labels(label, names)
             else:
                 example["label"] = cell.label(label, cell.value(label), names)
-        examples.append(example)
+        examples.append({**example, **cell.kept(keep, example)})
     return examples
 
 

@@ -29,6 +29,7 @@ class TextClassification(TextDataModule):
         label_names: names of class indices, and all the labels there may be; default what the
             table says of itself.
         problem_type: transformers' name for what the labels are; the objective's must agree.
+        keep_columns: more columns to keep, for ``batches.stages`` and ``batches.curriculum``.
         truncation: what is read of a text longer than ``max_length``.
         max_length: tokens of the longest item, special tokens included.
         batches: how examples are laid out in batches.
@@ -43,6 +44,7 @@ class TextClassification(TextDataModule):
         label_column: str = "label",
         label_names: list[str] | None = None,
         problem_type: str = "single_label_classification",
+        keep_columns: list[str] | None = None,
         truncation: Truncation = "head",
         max_length: int | None = None,
         batches: BatchConfig = BatchConfig(),
@@ -55,6 +57,7 @@ class TextClassification(TextDataModule):
         self.label_column = label_column
         self.names_of_integers = label_names
         self.problem_type = problem_type
+        self.keep_columns = list(keep_columns or [])
 
     @cached_property
     def _sources(self) -> dict[str, Path | HubSplit]:
@@ -68,6 +71,7 @@ class TextClassification(TextDataModule):
             self.label_column,
             self.names_of_integers,
             self.problem_type,
+            self.keep_columns,
         )
 
     def source(self, split: Split) -> Any:
@@ -75,4 +79,4 @@ class TextClassification(TextDataModule):
         if split not in self._sources:
             return None
         options = [self.text_column, self.label_column, self.names_of_integers, self.problem_type]
-        return [source_hash(self._sources[split]), options]
+        return [source_hash(self._sources[split]), options, *self.keep_columns]

@@ -68,6 +68,7 @@ def test_a_stage_ends_after_its_steps(tmp_path, source):
     assert trainer.global_step == 8
     assert set().union(*steps[:3]) == SHORT
     assert set().union(*steps[3:7]) == SHORT | LONG  # a pass over all of it
+    trainer.validate(trainer.lightning_module, trainer.datamodule)  # has no training data
 
 
 @pytest.mark.parametrize("workers", [0, 1])

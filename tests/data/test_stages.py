@@ -135,9 +135,9 @@ class Numbered:
         return self.name, index
 
 
-def staged(steps, batches=5, trained=5, accumulate=1):
+def staged(steps, batches=5, trained=5, accumulate=1, **settings):
     plans = [Numbered(name) for name in "abc"[: len(steps)]]
-    return StagedPlan(plans, steps, batches, trained, accumulate)
+    return StagedPlan(plans, steps, batches, trained, accumulate, **settings)
 
 
 def names(plan, trained=5):
@@ -175,3 +175,8 @@ def test_a_metric_ends_a_stage_and_moves_the_next():
     at_most = staged([4, 3, None])
     at_most.ends[0] = 2
     assert at_most.starts == [0, 2, 5]
+
+
+def test_stages_that_wait_need_something_that_watches():
+    with pytest.raises(ValueError, match=r"give the trainer the callback .*StagedData"):
+        staged([None, None], waits=True).batch(0, 0)

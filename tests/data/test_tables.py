@@ -224,6 +224,25 @@ def test_multi_labels_and_numbers(tmp_path: Path) -> None:
             read_text_table(path, problem_type="regression")
 
 
+def test_more_columns_are_kept_as_they_stand(tmp_path: Path) -> None:
+    path = write(tmp_path / "f.csv", "text,label,grade\ngood,a,3\n")
+    (example,) = read_text_table(path, keep=["grade"])
+    assert example == {"id": "f.csv#2", "text": "good", "label": "a", "grade": "3"}
+    path = jsonl(tmp_path / "f.jsonl", {"tokens": ["w"], "ner_tags": ["O"], "easy": True})
+    assert read_token_table(path, keep=["easy"])[0]["easy"] is True
+
+
+def test_a_column_that_cannot_be_kept_is_refused(tmp_path: Path) -> None:
+    path = jsonl(tmp_path / "f.jsonl", {"text": "good", "label": "a", "id": 7, "grade": None})
+    for name, message in (
+        ("level", "no column 'level'"),
+        ("id", "column 'id': examples have a field of this name"),
+        ("grade", "column 'grade': the value is missing"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            read_text_table(path, keep=[name])
+
+
 def test_unknown_problem_type_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="unknown problem_type 'ranking'; use one of single_label"):
         read_text_table(tmp_path / "f.csv", problem_type="ranking")

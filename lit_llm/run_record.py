@@ -87,6 +87,7 @@ def _facts(
     counter = next((c for c in trainer.callbacks if isinstance(c, Throughput)), None)  # type: ignore[attr-defined]
     if counter is not None:
         facts["train"] = counter.summary()
+        facts["evaluations"] = counter.evaluations
     return facts
 
 

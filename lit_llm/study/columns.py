@@ -10,6 +10,25 @@ from lit_llm.strict_yaml import Document, Keys, did_you_mean
 from lit_llm.study.stages import Stage
 from lit_llm.study.variants import RESERVED, Changes
 
+MODES, UNITS = ("max", "min"), ("steps", "tokens", "seconds")
+
+
+@dataclass(frozen=True)
+class Target:
+    """A score that runs come to sooner or later: a part of what the row compared with reaches.
+
+    Attributes:
+        part: of the mean, over that row's seeds, of the best evaluation; above 1 where less is
+            better.
+        mode: ``max`` or ``min``, which is better.
+        unit: what is counted up to the first evaluation that reaches it: ``steps``, ``tokens`` or
+            ``seconds`` of training.
+    """
+
+    part: float
+    mode: str = "max"
+    unit: str = "steps"
+
 
 @dataclass(frozen=True)
 class Column:
@@ -20,12 +39,14 @@ class Column:
         stage: whose results.
         metric: a key of ``metrics`` in ``results.json``, or a dotted path in the file.
         where: value of each axis that the rows do not name.
+        target: where the figure is not the metric, but what it costs to bring it there.
     """
 
     name: str
     stage: str
     metric: str
     where: Mapping[str, str] = field(default_factory=dict)
+    target: Target | None = None
 
 
 @dataclass(frozen=True)
@@ -80,14 +101,17 @@ def read_table(
             if columns.count(metric) > 1:
                 raise document.fault(("table", "columns"), f"{metric} is given twice")
         columns = {metric: {"metric": metric} for metric in columns}
-    return TableLayout(
-        tuple(rows),
-        tuple(
-            _column(document, stages, axes, rows, str(name), column)
-            for name, column in columns.items()
-        ),
-        _against(document, axes, rows, content.get("against")),
+    against = _against(document, axes, rows, content.get("against"))
+    found = tuple(
+        _column(document, stages, axes, rows, str(name), column) for name, column in columns.items()
     )
+    for column in found:
+        if column.target is not None and against is None:
+            raise document.fault(
+                ("table", "columns", column.name),
+                "reaches is a part of what the row under table.against reaches: name one",
+            )
+    return TableLayout(tuple(rows), found, against)
 
 
 def _against(
@@ -133,4 +157,19 @@ def _column(
             )
         if axis in rows:
             raise document.fault((*keys, axis), f"{axis} makes the rows already")
-    return Column(name, stage, content["metric"], where)
+    return Column(name, stage, content["metric"], where, _target(document, keys, content))
+
+
+def _target(document: Document, keys: Keys, content: Mapping[str, Any]) -> Target | None:
+    if "reaches" not in content:
+        for key in ("in", "mode"):
+            if key in content:
+                raise document.fault((*keys, key), f"{key} belongs to reaches, which is not given")
+        return None
+    part, mode, unit = content["reaches"], content.get("mode", "max"), content.get("in", "steps")
+    if isinstance(part, bool) or not isinstance(part, int | float) or not part > 0:
+        raise document.fault((*keys, "reaches"), f"a number above 0 was expected, not {part!r}")
+    for key, value, known in (("mode", mode, MODES), ("in", unit, UNITS)):
+        if value not in known:
+            raise document.fault((*keys, key), f"{value!r} is not one of {', '.join(known)}")
+    return Target(float(part), mode, unit)

@@ -12,7 +12,7 @@ from lit_llm.study.stages import Stage, check_name, check_setting, read_configs
 Changes = Mapping[str, Mapping[str, Any]]
 """What a variant changes: stage -> setting (or ``configs``) -> value."""
 
-RESERVED = ("stage", "metric")
+RESERVED = ("stage", "metric", "reaches", "in", "mode")
 """Keys of a table's column beside the names of axes."""
 
 _TAKEN = ("table.md", "table.csv")

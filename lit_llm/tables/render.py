@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 from collections.abc import Sequence
 
 from lit_llm.tables.comparison import LEVEL, Comparison, holm
@@ -86,6 +87,8 @@ def _line(words: list[str], widths: list[int], labels: int) -> str:
 
 def _figure(summary: Summary | None) -> str:
     """``0.8672 ± 0.0008 (3)``; a count that is the same for all seeds has no spread."""
+    if summary is not None and summary.censored:
+        return _censored(summary)
     if summary is None or not summary.n:
         return "–"
     digits, largest = _digits(summary), max(abs(value) for value in summary.values)
@@ -95,19 +98,27 @@ def _figure(summary: Summary | None) -> str:
     return f"{summary.mean:,.{digits}f}{spread} ({summary.n})"
 
 
+def _censored(summary: Summary) -> str:
+    """``median 420, 4 of 5 reached it``; no median where half of the runs never did."""
+    known = summary.median != math.inf
+    median = f"median {summary.median:,.0f}, " if known else "no median, "
+    return f"{median}{summary.n} of {summary.n + len(summary.censored)} reached it"
+
+
 def csv_text(table: StudyTable) -> str:
-    """One line for each figure: labels, column, mean, std, n, and the values of the seeds."""
+    """One line for each figure: labels, column, mean, std, n, values of seeds, censored seeds."""
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
-    figures = ("column", "stage", "metric", "mean", "std", "n", "seeds", "values")
-    writer.writerow([*table.axes, *figures])
+    heading = ("column", "stage", "metric", "mean", "std", "n", "seeds", "values", "censored")
+    writer.writerow([*table.axes, *heading])
     for labels, cells in table.rows:
         for column, summary in zip(table.columns, cells, strict=True):
-            if summary is None or not summary.n:
+            if summary is None or not (summary.n or summary.censored):
                 continue
             std = "" if summary.std is None else repr(summary.std)
             seeds = " ".join(map(str, summary.seeds))
             values = " ".join(map(repr, summary.values))
             names = (column.name, column.stage, column.metric)
-            writer.writerow([*labels, *names, repr(summary.mean), std, summary.n, seeds, values])
+            figures = (repr(summary.mean), std, summary.n, seeds, values)
+            writer.writerow([*labels, *names, *figures, " ".join(map(str, summary.censored))])
     return text.getvalue()

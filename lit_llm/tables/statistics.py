@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -14,15 +15,23 @@ class Summary:
     Attributes:
         seeds: in the order of ``values``.
         values: one for each seed.
+        censored: seeds of runs that ended before there was a value, which is above what they ran.
     """
 
     seeds: tuple[int, ...]
     values: tuple[float, ...]
+    censored: tuple[int, ...] = ()
 
     @property
     def n(self) -> int:
         """How many seeds."""
         return len(self.values)
+
+    @property
+    def median(self) -> float:
+        """Of all seeds; infinite where half of them are censored or more."""
+        unknown = [math.inf] * len(self.censored)
+        return statistics.median([*self.values, *unknown]) if self.values else math.inf
 
     @property
     def mean(self) -> float:

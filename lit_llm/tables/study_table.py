@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from lit_llm.strict_yaml import did_you_mean
@@ -14,6 +15,7 @@ from lit_llm.study.plan import Cell, Plan
 from lit_llm.study.record import read_results
 from lit_llm.tables.comparison import Comparison
 from lit_llm.tables.notes import notes
+from lit_llm.tables.reach import first_reached, has_scores, in_words, target_score
 from lit_llm.tables.statistics import Summary
 
 
@@ -74,6 +76,7 @@ def study_table(plan: Plan, ledger: Ledger) -> StudyTable:
             f"so there is no table: lit-llm run {study.path}"
         )
     rows = []
+    targets = _targets(plan, ledger, results)
     shown: list[Cell] = []
     infinite: list[str] = []
     for labels in itertools.product(*(study.axes[axis] for axis in study.rows)):
@@ -81,14 +84,22 @@ def study_table(plan: Plan, ledger: Ledger) -> StudyTable:
         for column in study.columns:
             cells = _cells(plan, column, dict(zip(study.rows, labels, strict=True)))
             shown += cells
-            done = [cell for cell in cells if cell.name in results]
-            values = {c.seed: _value(ledger, column, c, results[c.name]) for c in done}
-            infinite += [f"{column.name} of {c.name}" for c in done if values[c.seed] is None]
-            summaries.append(_summary(values) if cells else None)
+            known = column.target is None or column.name in targets
+            done = [cell for cell in cells if known and cell.name in results]
+            figures = partial(_value, ledger, column, targets.get(column.name))
+            values = {cell.seed: figures(cell, results[cell.name]) for cell in done}
+            if column.target is None:
+                infinite += [f"{column.name} of {c.name}" for c in done if values[c.seed] is None]
+            summaries.append(_summary(values, column.target is not None) if cells else None)
         rows.append((labels, tuple(summaries)))
     distinct = {cell.name: verdicts[cell.name] for cell in shown}
     sources = _sources(plan, [name for name in distinct if name in results])
     said = notes(distinct, ledger.records, results, [name for name in sources if name in results])
+    said[:0] = [
+        in_words(column, targets[column.name], study.against or ())
+        for column in study.columns
+        if column.name in targets
+    ]
     if infinite:
         said.insert(0, f"**Not finite, and left out:** {', '.join(infinite)}.")
     return StudyTable(
@@ -96,8 +107,29 @@ def study_table(plan: Plan, ledger: Ledger) -> StudyTable:
     )
 
 
+def _targets(
+    plan: Plan, ledger: Ledger, results: Mapping[str, Mapping[str, Any]]
+) -> dict[str, float]:
+    """The score that each column with a target counts up to, where it is known yet."""
+    study, found = plan.study, {}
+    for column in study.columns:
+        if column.target is None or study.against is None:
+            continue
+        for cell in plan.cells.values():
+            ran = cell.stage.name == column.stage and cell.name in results
+            if ran and not has_scores(column.metric, results[cell.name]):
+                reason = f"has no evaluations of {column.metric!r} from while it trained"
+                raise _fault(ledger, column, cell, reason)
+        row = dict(zip(study.rows, study.against, strict=True))
+        runs = [results[c.name] for c in _cells(plan, column, row) if c.name in results]
+        score = target_score(column.target, column.metric, runs)
+        if score is not None:
+            found[column.name] = score
+    return found
+
+
 def _compared(ours: Summary | None, theirs: Summary | None) -> Comparison | None:
-    if ours is None or theirs is None:
+    if ours is None or theirs is None or ours.censored or theirs.censored:
         return None
     found = Comparison.of(ours, theirs)
     return found if found.differences.n else None
@@ -125,14 +157,23 @@ def _cells(plan: Plan, column: Column, row: Mapping[str, str]) -> list[Cell]:
     return sorted(found, key=lambda cell: cell.seed)
 
 
-def _summary(by_seed: Mapping[int, float | None]) -> Summary:
+def _summary(by_seed: Mapping[int, float | None], censors: bool = False) -> Summary:
     finite = {seed: value for seed, value in by_seed.items() if value is not None}
-    return Summary(tuple(finite), tuple(finite.values()))
+    missing = tuple(seed for seed in by_seed if seed not in finite) if censors else ()
+    return Summary(tuple(finite), tuple(finite.values()), missing)
 
 
-def _value(ledger: Ledger, column: Column, cell: Cell, results: Mapping[str, Any]) -> float | None:
-    """A figure of a finished cell; None if it is not finite."""
+def _value(
+    ledger: Ledger,
+    column: Column,
+    score: float | None,
+    cell: Cell,
+    results: Mapping[str, Any],
+) -> float | None:
+    """A figure of a finished cell; None if it is not finite, or the score is never reached."""
     metrics = results.get("metrics", {})
+    if column.target is not None and score is not None:
+        return first_reached(column.target, column.metric, score, results)
     found: Any = metrics.get(column.metric, results)
     if found is results:
         for key in column.metric.split("."):
@@ -141,8 +182,11 @@ def _value(ledger: Ledger, column: Column, cell: Cell, results: Mapping[str, Any
         return None
     if isinstance(found, int | float) and not isinstance(found, bool):
         return float(found)
-    raise ledger.plan.study.document.fault(
-        ("table", "columns", column.name),
-        f"{ledger.results / cell.name / 'results.json'} has no number {column.metric!r}"
-        f"{did_you_mean(column.metric, metrics)}",
-    )
+    hint = did_you_mean(column.metric, metrics)
+    raise _fault(ledger, column, cell, f"has no number {column.metric!r}{hint}")
+
+
+def _fault(ledger: Ledger, column: Column, cell: Cell, reason: str) -> ValueError:
+    file = ledger.results / cell.name / "results.json"
+    keys = ("table", "columns", column.name)
+    return ledger.plan.study.document.fault(keys, f"{file} {reason}")

@@ -217,3 +217,81 @@ def test_half_a_study_has_a_table_where_the_runs_it_goes_on_from_are_not(tmp_pat
     shutil.rmtree(tmp_path / "runs")
     assert table(opened(tmp_path, CHAIN)) == whole
     assert any(s.n == 1 for _, cells in whole.rows for s in cells if s is not None)
+
+
+REACHES = """\
+seeds: [0, 1, 2]
+stages: {fit: {}}
+variants: {plain: {}, easy: {fit.n: 2}, odd: {fit.n: 3}}
+table:
+  against: plain
+  columns:
+    steps to target: {metric: val/f1, reaches: 0.9}
+    tokens to target: {metric: val/f1, reaches: 0.9, in: tokens}
+    loss in seconds: {metric: val/loss, reaches: 1.5, mode: min, in: seconds}
+"""
+# Plain's best F1: 0.8, 0.9, 1.0, so the target is 0.81; its best loss: 1, the target 1.5.
+CURVES = {
+    "plain": [[0.5, 0.7, 0.8], [0.5, 0.82, 0.9], [0.81, 1.0, 0.3]],
+    "easy": [[0.9, 0.1, 0.1], [0.1, 0.1, 0.85], [0.1, 0.1, 0.81]],
+    "odd": [[0.8, 0.8, None], [0.1, 0.1, 0.1], [0.1, 0.9, 0.1]],
+}
+
+
+def evaluated(scores):
+    return [
+        {"step": 10 * i, "tokens": 99 * i, "seconds": 0.5 * i, "val/f1": score, "val/loss": 4 - i}
+        for i, score in enumerate(scores, start=1)
+    ]
+
+
+def test_what_it_costs_to_reach_a_part_of_another_rows_best(tmp_path):
+    ledger = opened(tmp_path, REACHES)
+    for name, cell in ledger.plan.cells.items():
+        run(ledger, name, evaluations=evaluated(CURVES[cell.values["variant"]][cell.seed]))
+    found = {labels[0]: cells for labels, cells in table(ledger).rows}
+    assert [(s.seeds, s.values, s.censored) for s in found["plain"]] == [
+        ((1, 2), (20, 10), (0,)),
+        ((1, 2), (198, 99), (0,)),
+        ((0, 1, 2), (1.5, 1.5, 1.5), ()),  # losses are 3, 2 and 1
+    ]
+    assert found["easy"][0].values == (10, 30, 30)
+    assert (found["odd"][0].values, found["odd"][0].censored) == ((20,), (0, 1))
+    written = write_table(ledger)
+    lines = [line.split("|") for line in written.splitlines()]
+    rows = [(line[1].strip(), line[2].strip()) for line in lines if len(line) > 2]
+    assert [figure for label, figure in rows if label in CURVES] == [
+        "median 20, 2 of 3 reached it",
+        "23.3 ± 11.5 (3)",
+        "no median, 1 of 3 reached it",
+        *("–", "–"),  # no difference from runs that never got there
+    ]
+    assert "first evaluation with val/f1 at 0.8100 or above, 0.9 of the mean best of" in written
+
+
+def test_a_target_waits_for_the_row_that_sets_it(tmp_path):
+    ledger = opened(tmp_path, REACHES)
+    run(ledger, "easy/fit/seed=0", evaluations=evaluated([0.5]))
+    assert {cell.n for _, cells in table(ledger).rows for cell in cells} == {0}
+
+
+def test_runs_without_evaluations_reach_nothing_and_say_so(tmp_path):
+    ledger = opened(tmp_path, REACHES)
+    run(ledger, "easy/fit/seed=0")
+    with pytest.raises(ValueError, match=r"seed=0/results.json has no evaluations of 'val/f1'"):
+        table(ledger)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (("reaches: 0.9}", "reaches: much}"), "a number above 0 was expected, not 'much'"),
+        (("mode: min", "mode: least"), "'least' is not one of max, min"),
+        (("in: tokens", "in: words"), "'words' is not one of steps, tokens, seconds"),
+        (("reaches: 0.9, in: tokens", "in: tokens"), "in belongs to reaches"),
+        (("against: plain", "rows: variant"), "name one"),
+    ],
+)
+def test_targets_that_make_no_sense_are_refused(tmp_path, change, message):
+    with pytest.raises(ValueError, match=message):
+        opened(tmp_path, REACHES.replace(*change))

@@ -125,8 +125,9 @@ def check_setting(document: Document, keys: Keys, key: Any, value: Any, command:
         inner = next(iter(value), "KEY")
         raise document.fault(keys, f"settings are written as flags are: {key}.{inner}: VALUE")
     group = key.split(".")[0].removesuffix("+")
-    if command != "fit" and group not in _OF_SCORING:
-        hint = did_you_mean(group, _OF_SCORING)
+    known = (*_OF_SCORING, "split") if command == "validate" else _OF_SCORING
+    if command != "fit" and group not in known:
+        hint = did_you_mean(group, known)
         raise document.fault(keys, f"{command} has no such setting{hint}")
 
 

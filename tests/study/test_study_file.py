@@ -102,6 +102,22 @@ def test_a_setting_that_scoring_does_not_take_is_refused(tmp_path, text, command
     refused(tmp_path, text.replace("COMMAND", command))
 
 
+SPLIT = """\
+stages:
+  a: {}
+  b:
+    command: validate
+    settings: {run: "${a}", split: train}
+"""
+
+
+def test_losses_of_training_examples_are_for_validate_alone(tmp_path):
+    study = read_study(written(tmp_path, SPLIT))
+    assert study.stages["b"].settings["split"] == "train"
+    fault = "  #! stages.b.settings.split: test has no such setting"
+    refused(tmp_path, SPLIT.replace("validate", "test").replace("train}", "train}" + fault))
+
+
 NUMBERS = "a list of numbers such as [0, 1, 2] was expected, not"
 
 

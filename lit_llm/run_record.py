@@ -11,6 +11,7 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_only
 
 from lit_llm.callbacks.best_model import BestModel, epochs_made
+from lit_llm.callbacks.budget import Budget
 from lit_llm.callbacks.checkpoints import early_stop
 from lit_llm.callbacks.throughput import Throughput
 from lit_llm.data.data_module import PackedDataModule
@@ -84,6 +85,9 @@ def _facts(
         rank_zero_info(
             f"stopped early at step {trainer.global_step}: {stopper.stopping_reason_message}"
         )
+    budget = next((c for c in trainer.callbacks if isinstance(c, Budget)), None)  # type: ignore[attr-defined]
+    if budget is not None and budget.used_up:
+        facts["budget_used_up"] = {"step": trainer.global_step, **budget.used}
     counter = next((c for c in trainer.callbacks if isinstance(c, Throughput)), None)  # type: ignore[attr-defined]
     if counter is not None:
         facts["train"] = counter.summary()

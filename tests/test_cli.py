@@ -122,6 +122,16 @@ def test_early_stopping_says_when(experiment, tmp_path):
     assert results["best"]["step"] <= 6  # the base callbacks are still there
 
 
+def test_a_budget_that_is_used_up_is_recorded(experiment, tmp_path):
+    budget = {"class_path": "lit_llm.callbacks.budget.Budget", "init_args": {"tokens": 1}}
+    config = tmp_path / "budget.yaml"
+    config.write_text(yaml.safe_dump({"trainer": {"callbacks+": [budget]}}))
+    assert main([*experiment, "--config", str(config)]) == 0
+    results = json.loads((tmp_path / "run" / "results.json").read_text())
+    assert results["steps"] == results["budget_used_up"]["step"] == 1
+    assert results["budget_used_up"]["tokens"] == results["train"]["tokens"]
+
+
 def test_callback_named_again_replaces_the_first(experiment, tmp_path):
     name = "lit_llm.callbacks.checkpoints.Checkpoints"
     again = {"class_path": name, "init_args": {"every_n_steps": 2, "keep": None}}

@@ -43,6 +43,11 @@ class Budget(Callback):
         """Go on from what a checkpoint had used."""
         self.used = dict(state_dict)
 
+    @property
+    def used_up(self) -> bool:
+        """Whether nothing is left."""
+        return self._is_used_up()
+
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """A run that had ended does not go on."""
         if self._is_used_up():

@@ -67,3 +67,29 @@ def squared_error(
     for prediction, label, weight in zip(predictions, labels, weights, strict=True):
         total += weight * (prediction - label) ** 2
     return total, sum(weights)
+
+
+def softened(scores: Sequence[float], temperature: float) -> list[float]:
+    """Hinton et al. 2015, equation 1."""
+    powers = [math.exp(score / temperature) for score in scores]
+    return [power / sum(powers) for power in powers]
+
+
+def soft_targets(
+    student: Sequence[float], teacher: Sequence[float], temperature: float, divergence: str
+) -> float:
+    """T^2 times the divergence of one target, by its definition."""
+    p, q = softened(teacher, temperature), softened(student, temperature)
+
+    def kl(one: Sequence[float], other: Sequence[float]) -> float:
+        return sum(a * math.log(a / b) for a, b in zip(one, other, strict=True))
+
+    middle = [(a + b) / 2 for a, b in zip(p, q, strict=True)]
+    return (
+        temperature**2
+        * {
+            "kl": kl(p, q),
+            "reverse_kl": kl(q, p),
+            "jensen_shannon": (kl(p, middle) + kl(q, middle)) / 2,
+        }[divergence]
+    )

@@ -55,7 +55,7 @@ class PackedBatch:
         segment_lengths: Tensor,
         item_ids: Tensor,
         targets: dict[str, Tensor],
-        totals: Mapping[str, int] | None = None,
+        totals: Mapping[str, float] | None = None,
     ) -> None:
         self.input_ids = input_ids
         self.segment_ids = segment_ids
@@ -75,7 +75,7 @@ class PackedBatch:
         row_length: int,
         pad_token_id: int,
         item_ids: Sequence[int] | None = None,
-        totals: Mapping[str, int] | None = None,
+        totals: Mapping[str, float] | None = None,
     ) -> PackedBatch:
         """Lay items out in rows.
 

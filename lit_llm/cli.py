@@ -26,6 +26,7 @@ from lit_llm.data.data_module import PackedDataModule
 from lit_llm.environment import default_precision
 from lit_llm.loggers import MetricsCSV, WandbConfig, wandb_logger
 from lit_llm.objectives.objective import Objective
+from lit_llm.objectives.saved import read_config
 from lit_llm.ranks import is_first_process
 from lit_llm.resuming import (
     PARENT,
@@ -242,8 +243,8 @@ def _evaluate(command: str, words: list[str]) -> None:
 
 
 def saved_run_config(run_dir: Path) -> str:
-    """A finished run's configuration, its model read from ``best/``, as YAML."""
-    config = yaml.safe_load((run_dir / "config.yaml").read_text(encoding="utf-8"))
+    """A finished run's configuration, its model (a student alone) from ``best/``, as YAML."""
+    config = read_config(run_dir / "config.yaml")
     best = {"source": str(run_dir / "best"), "tokenizer": None, "init_from": None}
     config["model"]["init_args"]["backbone"] |= best
     return yaml.safe_dump(config, sort_keys=False)

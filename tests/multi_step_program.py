@@ -21,6 +21,8 @@ from lit_llm.data.batch_config import BatchConfig
 from lit_llm.data.curriculum import CurriculumConfig
 from lit_llm.data.stages import StageConfig
 from lit_llm.freezing import FreezingConfig
+from lit_llm.objectives.distillation import Distillation
+from lit_llm.objectives.objective import Objective
 from lit_llm.objectives.token_classification import TokenClassification
 from lit_llm.optim import OptimizerConfig
 from lit_llm.schedules import ScheduleConfig
@@ -62,6 +64,9 @@ STAGES = [
     StageConfig(where={"id": ["s1", "s3", "s4"]}, replay=0.4),
 ]
 
+DISTILLED = "distilled"
+"""The case whose model also learns from a teacher."""
+
 Case = tuple[FreezingConfig, list[Any], dict[str, Any]]
 
 CASES: dict[str, Case] = {
@@ -78,6 +83,7 @@ CASES: dict[str, Case] = {
         {"curriculum": CurriculumConfig(epochs=1.5, start=0.3)},
     ),
     "stages": (FreezingConfig(), [OwnOpinion, StagedData], {"stages": STAGES}),
+    DISTILLED: (SCHEDULES["two_step"], [], {}),
 }
 
 
@@ -85,19 +91,21 @@ def results(directory: Path, world_size: int) -> dict[str, Any]:
     """The weights after each of eight steps, of plain batches and of two to a step."""
     torch.set_num_threads(1)
     return {
-        f"{name}, {batches} to a step": train(directory, world_size, case, batches)
-        for name, case in CASES.items()
+        f"{name}, {batches} to a step": train(directory, world_size, name, batches)
+        for name in CASES
         for batches in (1, 2)
     }
 
 
-def train(directory: Path, world_size: int, case: Case, accumulate: int) -> Any:
+def train(directory: Path, world_size: int, name: str, accumulate: int) -> Any:
     """Momentum, no Adam and no clipping: these would hide a wrong factor on the gradients."""
-    freezing, parts, order = case
+    freezing, parts, order = CASES[name]
     schedule = ScheduleConfig("constant", warmup_fraction=0.0, freezing=freezing)
     optimizer = OptimizerConfig("sgd", lr=0.05, layer_decay=0.8)
     torch.manual_seed(3)
-    model = TokenClassification(Backbone(str(directory / "token")), optimizer, schedule)
+    model: Objective = TokenClassification(Backbone(str(directory / "token")), optimizer, schedule)
+    if name == DISTILLED:
+        model = Distillation(model, str(directory / "teacher"))
     data = Sentences(
         train=sentences([3, 9, 1, 14, 6, 2, 5]),
         val=sentences([4, 7, 2], seed=1),

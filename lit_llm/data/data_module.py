@@ -109,8 +109,18 @@ class PackedDataModule(LightningDataModule):
         return None
 
     def target_counts(self) -> dict[str, NDArray[Any]]:
-        """Each training item's number of targets by loss term; for a loss of several terms."""
-        return {}
+        """How many targets each training item has, (B,) by loss term; for a loss of several terms.
+
+        Here, where every unit is a target of every term: its units, or its windows' weights.
+        """
+        assert self.trainer is not None
+        model: Any = self.trainer.lightning_module
+        items, terms = self._items["train"], list(model.term_weights)
+        if len(terms) == 1:
+            return {}
+        weighted = "weights" in items.column_names
+        each = items.column("weights") if weighted else items.list_lengths("unit_ids")
+        return dict.fromkeys(terms, each)
 
     def item_weights(self) -> NDArray[Any] | None:
         """How often each training item is seen in a data epoch; None for once."""

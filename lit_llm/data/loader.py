@@ -185,9 +185,9 @@ class StepTotals:
         self, plan: Plan, counts: Mapping[str, NDArray[Any]], accumulate_grad_batches: int = 1
     ) -> None:
         self.plan, self.counts, self.per_step = plan, counts, accumulate_grad_batches
-        self._last: tuple[range, dict[str, int]] = (range(0), {})
+        self._last: tuple[range, dict[str, float]] = (range(0), {})
 
-    def __call__(self, index: int) -> dict[str, int]:
+    def __call__(self, index: int) -> dict[str, float]:
         """By loss term; the last step asked for is kept."""
         if self.counts and index not in self._last[0]:
             epoch = index // len(self.plan) * len(self.plan)
@@ -195,7 +195,7 @@ class StepTotals:
             step = range(first, min(first + self.per_step, epoch + len(self.plan)))
             ranks = range(self.plan.world_size)
             items = [i for b in step for r in ranks for i in self.plan.batch(b, r).item_ids]
-            totals = {name: int(counts[items].sum()) for name, counts in self.counts.items()}
+            totals = {name: counts[items].sum().item() for name, counts in self.counts.items()}
             self._last = step, totals
         return self._last[1]
 
@@ -210,7 +210,7 @@ class _Batches(Dataset[PackedBatch]):
         pad_token_id: int,
         rank: int,
         prepare: Prepare | None,
-        totals: Callable[[int], dict[str, int]],
+        totals: Callable[[int], dict[str, float]],
     ) -> None:
         self.items, self.plan, self.pad_token_id, self.rank = items, plan, pad_token_id, rank
         self.prepare, self.totals = prepare, totals

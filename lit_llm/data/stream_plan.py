@@ -91,7 +91,7 @@ class StreamPlan:
             )
         self.rows_per_batch = len(share_rows(rows, rank, world_size))
         self._batches_per_epoch = steps_per_epoch * accumulate_grad_batches
-        self._totals: tuple[int, dict[str, int]] = (-1, {})
+        self._totals: tuple[int, dict[str, float]] = (-1, {})
         self._start = {"row": 0, "item": 0, "blocks": blocks.state_dict()}
         self.go_to(self._start)
 
@@ -127,7 +127,7 @@ class StreamPlan:
         item: Item = packed.block.items[at]
         return item
 
-    def totals(self, index: int) -> dict[str, int]:
+    def totals(self, index: int) -> dict[str, float]:
         """How many targets this rank has in the step of a batch, by loss term; the last is kept."""
         first = index - index % self.per_step
         if self._totals[0] != first:

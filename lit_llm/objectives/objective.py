@@ -16,6 +16,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from lit_llm.backbone.backbone import Backbone
 from lit_llm.batch import PackedBatch
 from lit_llm.freezing_plan import FreezingPlan
+from lit_llm.losses.soft_targets import Divergence, soft_targets
 from lit_llm.objectives.divergence import diverged
 from lit_llm.objectives.evaluation import Evaluation, Predictions, UnitEvaluation
 from lit_llm.objectives.identity import identity, refuse_other_run
@@ -91,6 +92,18 @@ class Objective(LightningModule):
     def probabilities(self, logits: Tensor) -> Tensor:
         """What a window contributes to its unit's prediction, the logits' shape."""
         raise NotImplementedError
+
+    def match(
+        self,
+        logits: Tensor,
+        teacher: Tensor,
+        batch: PackedBatch,
+        temperature: float,
+        divergence: Divergence,
+    ) -> tuple[Tensor, Tensor]:
+        """How far scores are from a teacher's, summed over the targets, and their count."""
+        weights = batch.targets.get("weights")
+        return soft_targets(logits, teacher, temperature, divergence, weights)
 
     def score(self, predictions: Predictions, examples: Any) -> dict[str, Any]:
         """Metrics, tables and records of a split, from one prediction per unit."""

@@ -14,6 +14,8 @@ from lit_llm.backbone.pooling import Pooling, pooled
 from lit_llm.batch import PackedBatch
 from lit_llm.losses.binary_cross_entropy import binary_cross_entropy
 from lit_llm.losses.cross_entropy import cross_entropy
+from lit_llm.losses.soft_binary_targets import soft_binary_targets
+from lit_llm.losses.soft_targets import Divergence, soft_targets
 from lit_llm.losses.squared_error import squared_error
 from lit_llm.metrics.classification_metrics import classification_metrics
 from lit_llm.objectives.evaluation import Predictions, mean_surprise, on_every_rank
@@ -107,6 +109,28 @@ class SequenceClassification(Objective):
         if self.problem_type == "multi_label_classification":
             return binary_cross_entropy(logits, labels.float(), weights)
         return cross_entropy(logits, labels, weights, label_smoothing=self.label_smoothing)
+
+    def match(
+        self,
+        logits: Tensor,
+        teacher: Tensor,
+        batch: PackedBatch,
+        temperature: float,
+        divergence: Divergence,
+    ) -> tuple[Tensor, Tensor]:
+        """How far scores are from a teacher's; of a number, the squared error.
+
+        Raises:
+            ValueError: there is no such divergence of several labels, or of a number.
+        """
+        if self.problem_type == "single_label_classification":
+            return super().match(logits, teacher, batch, temperature, divergence)
+        weights = batch.targets.get("weights")
+        if self.problem_type == "regression" or divergence == "squared_error":
+            return soft_targets(logits, teacher, 1.0, "squared_error", weights)
+        if divergence != "kl":
+            raise ValueError(f"divergence: {self.problem_type} has kl, not {divergence}")
+        return soft_binary_targets(logits, teacher, temperature, weights)
 
     def probabilities(self, logits: Tensor) -> Tensor:
         """Softmax over classes, a sigmoid each, or the number itself, (B, C)."""

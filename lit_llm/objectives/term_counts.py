@@ -1,4 +1,4 @@
-"""How many targets each loss term has in a whole optimizer step."""
+"""How many targets, or what weight of them, each loss term has in a whole optimizer step."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from lit_llm.batch import PackedBatch
 
 def counts_of_step(
     objective: Any, batch: PackedBatch, terms: Mapping[str, tuple[Tensor, Tensor]]
-) -> dict[str, int]:
+) -> dict[str, float]:
     """Targets of each term, over all ranks and accumulated batches (docs/decisions/0008).
 
     Args:
@@ -27,13 +27,13 @@ def counts_of_step(
     trainer = objective._trainer
     if batch.totals:
         local = trainer is not None and _are_local(trainer)
-        return _of_all_ranks(batch.totals, objective.device) if local else batch.totals
+        return _of_all_ranks(batch.totals, objective.device) if local else dict(batch.totals)
     if trainer is not None and trainer.accumulate_grad_batches * trainer.world_size > 1:
         raise ValueError(
             "a loss of several terms has to know how many targets the whole optimizer step has, "
             "and this data module does not say: see PackedDataModule.target_counts"
         )
-    return {name: int(count) for name, (_, count) in terms.items()}
+    return {name: float(count) for name, (_, count) in terms.items()}
 
 
 def _are_local(trainer: Any) -> bool:
@@ -41,7 +41,7 @@ def _are_local(trainer: Any) -> bool:
     return getattr(trainer.datamodule, "streams_train", False) and trainer.world_size > 1
 
 
-def _of_all_ranks(totals: Mapping[str, int], device: torch.device) -> dict[str, int]:
-    counts = torch.tensor(list(totals.values()), dtype=torch.int64, device=device)
+def _of_all_ranks(totals: Mapping[str, float], device: torch.device) -> dict[str, float]:
+    counts = torch.tensor(list(totals.values()), dtype=torch.float64, device=device)
     torch.distributed.all_reduce(counts)
     return dict(zip(totals, counts.tolist(), strict=True))

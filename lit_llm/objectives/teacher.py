@@ -1,0 +1,109 @@
+"""Frozen models whose scores a student learns from."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from lightning.pytorch.utilities import rank_zero_info
+from torch import Tensor
+
+from lit_llm.backbone.backbone import Backbone
+from lit_llm.batch import PackedBatch
+from lit_llm.objectives.objective import Objective
+from lit_llm.objectives.saved import saved_objective
+
+KEY = "teacher"
+
+
+class Teacher:
+    """One trained model, or several whose scores are averaged; never trained, never saved.
+
+    Args:
+        sources: run directories, whose own settings (such as ``pooling``) hold, or directories and
+            hub ids in transformers' format, which are read as the student is.
+        student: with its weights and labels; the teacher's labels are brought into its order.
+
+    Raises:
+        ValueError: a source is of another task, has other labels, or reads a text otherwise than
+            the student does (tokenizer, longest text); the message names it.
+        OSError: a source cannot be read.
+    """
+
+    def __init__(self, sources: Sequence[str], student: Objective) -> None:
+        self.models: list[Objective] = []
+        self._orders: list[Tensor] = []
+        for source in sources:
+            model = _load(source, student)
+            self._orders.append(_order(model.label_names, student.label_names, source))
+            _check_tokenizer(model.backbone, student.backbone, source)
+            model.requires_grad_(requires_grad=False).eval()
+            self.models.append(model)
+            size = sum(p.numel() for p in model.parameters())
+            rank_zero_info(f"teacher: {source}, {size:,} parameters")
+
+    def to(self, device: torch.device) -> None:
+        """Move where the student is."""
+        for model in self.models:
+            model.to(device)
+
+    @torch.no_grad()
+    def logits(self, batch: PackedBatch) -> Tensor:
+        """Scores of the student's own targets, (M, C), in the order of the student's labels.
+
+        Several teachers' scores are averaged: the geometric mean of their distributions (Hinton et
+        al. 2015, section 1).
+        """
+        found = [
+            model.logits(batch).float()[:, order.to(batch.input_ids.device)]
+            for model, order in zip(self.models, self._orders, strict=True)
+        ]
+        return torch.stack(found).mean(dim=0)
+
+
+def _load(source: str, student: Objective) -> Objective:
+    path = Path(source).expanduser()
+    if (path / "config.yaml").is_file():
+        model = saved_objective(path)
+    else:
+        settings = {
+            name: getattr(student, name)
+            for name in inspect.signature(type(student)).parameters
+            if name not in ("backbone", "optimizer", "schedule")
+        }
+        model = type(student)(Backbone(source), **settings)
+        model.build_saved()
+    if type(model) is not type(student):
+        raise ValueError(
+            f"{KEY}: {source} was trained as {type(model).__name__}, and the student is "
+            f"{type(student).__name__}"
+        )
+    return model
+
+
+def _order(theirs: Sequence[str], ours: Sequence[str], source: str) -> Tensor:
+    """The places of the student's labels among the teacher's, (C,)."""
+    if sorted(theirs) != sorted(ours):
+        raise ValueError(
+            f"{KEY}: {source} has the labels {', '.join(theirs)}, and the data "
+            f"{', '.join(ours)}: a teacher has to know the student's labels, by name"
+        )
+    return torch.tensor([list(theirs).index(name) for name in ours], dtype=torch.int64)
+
+
+def _check_tokenizer(theirs: Backbone, ours: Backbone, source: str) -> None:
+    if theirs.tokenizer_state() != ours.tokenizer_state():
+        raise ValueError(
+            f"{KEY}: {source} has another tokenizer than the student, so they do not read the same "
+            "tokens: give the student the teacher's (backbone.tokenizer), or take another teacher"
+        )
+    if theirs.causal != ours.causal:
+        raise ValueError(
+            f"{KEY}: {source} {'is' if theirs.causal else 'is not'} a decoder, and the student "
+            f"{'is' if ours.causal else 'is not'}: they are scored at different tokens"
+        )
+    limit = theirs.max_positions
+    if limit is not None and (ours.max_positions is None or limit < ours.max_positions):
+        rank_zero_info(f"teacher: {source} reads at most {limit} tokens of an example")

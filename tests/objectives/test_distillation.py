@@ -1,0 +1,264 @@
+"""A student learns from its teacher: the same loss, gradient and files as by hand."""
+
+import json
+
+import pytest
+import torch
+from transformers import AutoModelForSequenceClassification, AutoModelForTokenClassification
+
+from lit_llm.backbone.backbone import Backbone
+from lit_llm.data.batch_config import BatchConfig
+from lit_llm.objectives.distillation import Distillation
+from lit_llm.objectives.masked_lm import MaskedLM
+from lit_llm.objectives.sequence_classification import SequenceClassification
+from lit_llm.objectives.token_classification import TokenClassification
+from lit_llm.optim import OptimizerConfig
+from tests.helpers import (
+    CONSTANT,
+    STEADY,
+    TAGS,
+    Gradients,
+    Recorder,
+    Sentences,
+    Texts,
+    parameters_of,
+    quick_trainer,
+    save_tiny,
+    sentences,
+    texts,
+)
+from tests.references.losses import soft_targets
+
+SGD = OptimizerConfig("sgd", lr=0.05, weight_decay=0.0)
+LENGTHS = [3, 9, 1, 14, 6, 2, 5, 3]
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory):
+    """A student, two teachers, one of them with its labels in another order."""
+    root = tmp_path_factory.mktemp("models")
+    kinds = {"student": (TAGS, 0.3), "teacher": (TAGS, 0.5), "turned": (TAGS[::-1], 0.4)}
+    return {
+        name: save_tiny(root / name, AutoModelForTokenClassification, labels, std=std)
+        for name, (labels, std) in kinds.items()
+    }
+
+
+def tagger(source, optimizer=STEADY):
+    torch.manual_seed(0)
+    return TokenClassification(Backbone(source), optimizer, CONSTANT)
+
+
+def words_data(batch=4, **settings):
+    data = Sentences(
+        batches=BatchConfig(examples_per_batch=batch, seed=3),
+        train=sentences(LENGTHS),
+        val=sentences([4, 7, 2], seed=1),
+        **settings,
+    )
+    data.label_names = TAGS
+    return data
+
+
+def fit(directory, model, data=None, **settings):
+    trainer = quick_trainer(directory, **{"max_epochs": 2, **settings})
+    trainer.fit(model, data or words_data())
+    return parameters_of(model), trainer
+
+
+def scores_of(source, data, student=None):
+    """A saved tagger's scores of the words of each example, by the example's id."""
+    model = tagger(source)
+    model.build_saved()
+    model.eval()
+    found = {}
+    for batch in data.train_dataloader():
+        logits = model.logits(batch).detach()
+        words, labels = (batch.targets[name].tolist() for name in ("unit_ids", "labels"))
+        found |= {word: pair for word, *pair in zip(words, logits, labels, strict=True)}
+    return found
+
+
+def test_loss_is_that_of_the_paper(tmp_path, models):
+    alpha, temperature = 0.3, 2.5
+    model = Distillation(tagger(models["student"], SGD), models["teacher"], alpha, temperature)
+    recorder = Recorder()
+    data = words_data(batch=len(LENGTHS))
+    fit(tmp_path, model, data, max_epochs=1, logger=recorder)
+    student, teacher = (scores_of(models[name], data) for name in ("student", "teacher"))
+    soft = hard = 0.0
+    for word, (scores, label) in student.items():
+        theirs = teacher[word][0].double().tolist()
+        soft += soft_targets(scores.double().tolist(), theirs, temperature, "kl")
+        hard -= torch.log_softmax(scores.double(), dim=0)[label].item()
+    found = [recorder.values(f"train/{name}")[0] for name in ("soft_loss", "hard_loss", "loss")]
+    total = alpha * soft + (1 - alpha) * hard
+    expected = [value / sum(LENGTHS) for value in (soft, hard, total)]
+    assert found == pytest.approx(expected, rel=1e-4)
+
+
+def test_alpha_zero_is_plain_training_to_the_bit(tmp_path, models):
+    plain, _ = fit(tmp_path, tagger(models["student"]))
+    distilled, _ = fit(tmp_path, Distillation(tagger(models["student"]), "nowhere", alpha=0.0))
+    torch.testing.assert_close(distilled, plain, rtol=0, atol=0)
+
+
+def test_a_student_like_its_teacher_does_not_move(tmp_path, models):
+    before = tagger(models["student"], SGD)
+    before.build_saved()
+    model = Distillation(tagger(models["student"], SGD), models["student"], alpha=1.0)
+    after, trainer = fit(tmp_path, model)
+    assert trainer.callback_metrics["train/soft_loss"] == pytest.approx(0.0, abs=1e-6)
+    torch.testing.assert_close(after, parameters_of(before), rtol=0, atol=1e-6)
+
+
+def test_a_step_in_parts_is_the_whole_step(tmp_path, models):
+    whole = Distillation(tagger(models["student"], SGD), models["teacher"])
+    parts = Distillation(tagger(models["student"], SGD), models["teacher"])
+    one, _ = fit(tmp_path, whole, words_data(4), accumulate_grad_batches=1)
+    other, _ = fit(tmp_path, parts, words_data(2), accumulate_grad_batches=2)
+    torch.testing.assert_close(other, one, rtol=1e-5, atol=1e-6)
+
+
+def test_labels_in_another_order_are_matched_by_name(tmp_path, models):
+    model = Distillation(tagger(models["student"]), models["turned"])
+    seen = []
+
+    class Looks(Gradients):
+        def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
+            teacher = pl_module._teacher[0]
+            mine = teacher.logits(batch)
+            theirs = teacher.models[0].logits(batch)
+            seen.append((mine, theirs))
+
+    fit(tmp_path, model, max_steps=1, callbacks=[Looks()])
+    mine, theirs = seen[0]
+    torch.testing.assert_close(mine, theirs.flip(1))
+
+
+def test_several_teachers_are_averaged_and_none_is_saved_or_counted(tmp_path, models):
+    sources = [models["teacher"], models["turned"]]
+    model = Distillation(tagger(models["student"]), sources)
+    modes = []
+
+    class Looks(Gradients):
+        def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+            teacher = pl_module._teacher[0]
+            modes.append(any(m.training for t in teacher.models for m in t.modules()))
+            first, second = (t.logits(batch) for t in teacher.models)
+            expected = (first + second.flip(1)) / 2
+            torch.testing.assert_close(teacher.logits(batch), expected)
+            assert not any(p.requires_grad for t in teacher.models for p in t.parameters())
+
+    fit(tmp_path, model, callbacks=[Looks()])
+    assert modes
+    assert not any(modes)
+    plain = tagger(models["student"])
+    plain.build_saved()
+    assert {n: p.shape for n, p in model.named_parameters()} == {
+        n: p.shape for n, p in plain.named_parameters()
+    }
+    assert set(model.state_dict()) == set(plain.state_dict())
+
+
+def test_what_is_saved_is_the_student(tmp_path, models):
+    model = Distillation(tagger(models["student"]), models["teacher"])
+    fit(tmp_path, model)
+    model.save(tmp_path / "saved")
+    loaded = AutoModelForTokenClassification.from_pretrained(tmp_path / "saved")
+    assert loaded.config.id2label == dict(enumerate(TAGS))
+    again = tagger(str(tmp_path / "saved"))
+    again.build_saved()
+    torch.testing.assert_close(parameters_of(again), parameters_of(model), rtol=0, atol=0)
+
+
+def test_alpha_and_temperature_move_over_the_run(tmp_path, models):
+    model = Distillation(
+        tagger(models["student"]),
+        models["teacher"],
+        alpha=1.0,
+        alpha_at_end=0.0,
+        temperature=4.0,
+        temperature_at_end=1.0,
+    )
+    weights, given = [], []
+    match = model.student.match
+    model.student.match = lambda *a: (given.append(a[3]), match(*a))[1]
+
+    class Looks(Gradients):
+        def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+            weights.append(pl_module.term_weights["soft"])
+
+    fit(tmp_path, model, callbacks=[Looks()])  # four steps
+    assert weights == pytest.approx([1, 2 / 3, 1 / 3, 0])
+    assert given == pytest.approx([4, 3, 2, 1])
+
+
+@pytest.mark.parametrize(
+    ("problem", "labels"),
+    [
+        ("single_label_classification", ["a", "b", "a", "b"]),
+        ("multi_label_classification", [["a"], ["a", "b"], [], ["b"]]),
+        ("regression", [0.5, 1.0, -1.0, 2.0]),
+    ],
+)
+def test_texts_of_every_kind_can_be_distilled(tmp_path, problem, labels):
+    names = ["value"] if problem == "regression" else ["a", "b"]
+    sources = [
+        save_tiny(tmp_path / name, AutoModelForSequenceClassification, names, std=std)
+        for name, std in (("student", 0.3), ("teacher", 0.5))
+    ]
+    torch.manual_seed(0)
+    student = SequenceClassification(Backbone(sources[0]), STEADY, CONSTANT, problem_type=problem)
+    data = Texts(truncation="windows", max_length=16, train=texts([3, 30, 5, 20], labels))
+    model = Distillation(student, sources[1], alpha=1.0)
+    recorder = Recorder()
+    fit(tmp_path, model, data, max_epochs=60, logger=recorder)
+    losses = recorder.values("train/soft_loss")
+    assert losses[-1] < 0.5 * losses[0]
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"alpha": 1.5}, r"alpha must lie in \[0, 1\], not 1.5"),
+        ({"alpha_at_end": -0.1}, r"alpha_at_end must lie in \[0, 1\], not -0.1"),
+        ({"temperature": 0.0}, "temperature must be above 0, not 0.0"),
+        ({"teacher": []}, "teacher is empty"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused(models, settings, message):
+    with pytest.raises(ValueError, match=message):
+        Distillation(tagger(models["student"]), **{"teacher": models["teacher"], **settings})
+
+
+def test_a_language_model_is_no_student_yet(models):
+    with pytest.raises(ValueError, match="MaskedLM computes its loss without scores per class"):
+        Distillation(MaskedLM(Backbone(models["student"])), models["teacher"])
+
+
+def other_vocabulary(directory):
+    source = save_tiny(directory, AutoModelForTokenClassification, TAGS)
+    file = directory / "tokenizer.json"
+    content = json.loads(file.read_text())
+    content["normalizer"] = {"type": "Lowercase"}
+    file.write_text(json.dumps(content))
+    return source
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (
+            lambda d: save_tiny(d, AutoModelForTokenClassification, [*TAGS[:4], "I-ORG"]),
+            r"has the labels O, B-LOC, I-LOC, B-PER, I-ORG, and the data .*I-PER: a teacher has to",
+        ),
+        (other_vocabulary, "has another tokenizer than the student"),
+        (lambda d: str(d / "none"), "there is no such directory"),
+        (lambda d: save_tiny(d, AutoModelForSequenceClassification, TAGS), "holds no trained head"),
+    ],
+)
+def test_a_teacher_that_does_not_fit_is_refused_by_name(tmp_path, models, make, message):
+    teacher = make(tmp_path / "teacher")
+    with pytest.raises(ValueError, match=message):
+        fit(tmp_path, Distillation(tagger(models["student"]), teacher))

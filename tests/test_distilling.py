@@ -1,0 +1,75 @@
+"""From the command line: a run teaches another, which is then a run like any other."""
+
+import json
+
+import pytest
+import yaml
+
+from lit_llm.__main__ import main
+from tests.references.tiny_experiment import tiny_experiment, write_config
+
+
+@pytest.fixture
+def taught(tmp_path, monkeypatch):
+    """The configuration of a student whose teacher has been trained."""
+    monkeypatch.chdir(tmp_path)
+    config = tiny_experiment(tmp_path)
+    assert main(["fit", "--config", write_config(tmp_path / "t.yaml", config), *to("teacher")]) == 0
+    config["model"]["init_args"]["backbone"]["tokenizer"] = "teacher"
+    config["model"] = {
+        "class_path": "lit_llm.objectives.distillation.Distillation",
+        "init_args": {"student": config["model"], "teacher": "teacher", "alpha": 0.7},
+    }
+    return config
+
+
+def to(run_dir):
+    return ["--run_dir", str(run_dir)]
+
+
+def results(path):
+    return json.loads((path / "results.json").read_text())
+
+
+def test_a_distilled_run_is_scored_read_and_taught_from_like_any_other(taught, tmp_path, capsys):
+    words = ["fit", "--config", write_config(tmp_path / "s.yaml", taught)]
+    assert main([*words, *to("student")]) == 0
+    found = results(tmp_path / "student")
+    assert found["num_parameters"] == results(tmp_path / "teacher")["num_parameters"]
+    assert main(["test", "--run", "student"]) == 0
+    again = results(tmp_path / "student" / "test")["metrics"]
+    assert again["test/loss"] == pytest.approx(found["metrics"]["test/loss"])
+    saved = yaml.safe_load((tmp_path / "student" / "test" / "config.yaml").read_text())
+    assert saved["model"]["class_path"].endswith("TokenClassification")
+    (tmp_path / "text.txt").write_text("Ann sees Bonn .\n")
+    capsys.readouterr()
+    assert main(["predict", "--run", "student", "--file", "text.txt"]) == 0
+    assert "Ann sees Bonn" in capsys.readouterr().out
+    assistant = ["--model.teacher", "student", "--model.student.backbone.tokenizer", "student"]
+    assert main([*words, *assistant, *to("second")]) == 0
+
+
+def test_it_resumes_with_its_teacher(taught, tmp_path):
+    taught["trainer"]["max_epochs"] = 4
+    whole = write_config(tmp_path / "whole.yaml", taught)
+    taught["trainer"]["max_epochs"] = 2
+    half = write_config(tmp_path / "half.yaml", taught)
+    constant = ["--model.student.schedule.name", "constant"]
+    constant += ["--model.student.schedule.warmup_fraction", "0"]
+    assert main(["fit", "--config", whole, *constant, *to("whole")]) == 0
+    assert main(["fit", "--config", half, *constant, *to("half")]) == 0
+    assert main(["fit", "--resume", "half", "--trainer.max_epochs", "4"]) == 0
+    ours, theirs = (results(tmp_path / name)["metrics"] for name in ("half", "whole"))
+    assert ours == theirs
+
+
+def test_a_teacher_of_other_labels_stops_before_training(taught, tmp_path, capsys):
+    for name in ("train", "dev", "test"):
+        file = tmp_path / "data" / f"{name}.txt"
+        file.write_text(file.read_text().replace("LOC", "CITY"))
+    config = write_config(tmp_path / "s.yaml", taught)
+    assert main(["fit", "--config", config, *to("student")]) == 1
+    message = capsys.readouterr().err
+    assert "teacher has the labels" in message
+    assert "B-CITY" in message
+    assert not (tmp_path / "student").exists()

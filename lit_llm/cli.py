@@ -245,7 +245,12 @@ def _evaluate(command: str, words: list[str]) -> None:
 def saved_run_config(run_dir: Path) -> str:
     """A finished run's configuration, its model (a student alone) from ``best/``, as YAML."""
     config = read_config(run_dir / "config.yaml")
-    best = {"source": str(run_dir / "best"), "tokenizer": None, "init_from": None}
+    best = {
+        "source": str(run_dir / "best"),
+        "tokenizer": None,
+        "init_from": None,
+        "keep_layers": None,
+    }
     config["model"]["init_args"]["backbone"] |= best
     return yaml.safe_dump(config, sort_keys=False)
 

@@ -58,10 +58,20 @@ def test_configuration_runs_a_few_steps(config, tmp_path, monkeypatch):
     words = small_data(content["data"]["class_path"], tmp_path / "data", monkeypatch)
     # What needs a hub or an optional package is replaced by a tiny model from scratch.
     size = "gpt2-tiny" if config.parent.name == "causal_lm" else "tiny"
-    words += ["--model.backbone.source", size, "--model.backbone.tokenizer", "train:300"]
+    scratch = ["--model.backbone.source", size, "--model.backbone.tokenizer", "train:300"]
     smoke = ["--config", str(ROOT / "smoke.yaml"), "--trainer.enable_progress_bar", "false"]
     run = tmp_path / "run"
-    assert main(["fit", "--config", str(config), *smoke, *words, "--run_dir", str(run)]) == 0
+    if config.parent.name == "distillation":
+        student = content["model"]["init_args"]["student"]
+        student["init_args"]["backbone"].pop("keep_layers", None)
+        file, teacher = tmp_path / "teacher.yaml", str(tmp_path / "teacher")
+        file.write_text(yaml.safe_dump({**content, "model": student}))
+        scored = [*smoke, *words, *scratch, "--run_dir", teacher]
+        assert main(["fit", "--config", str(file), *scored]) == 0
+        scratch = ["--model.teacher", teacher, "--model.student.backbone.source", teacher]
+        scratch += ["--model.student.backbone.keep_layers", "[1]"]
+    words += [*scratch, "--run_dir", str(run)]
+    assert main(["fit", "--config", str(config), *smoke, *words]) == 0
     results = json.loads((run / "results.json").read_text())
     assert results["steps"] == 2
     monitor = results["best"]["monitor"]

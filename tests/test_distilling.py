@@ -49,6 +49,18 @@ def test_a_distilled_run_is_scored_read_and_taught_from_like_any_other(taught, t
     assert main([*words, *assistant, *to("second")]) == 0
 
 
+def test_a_student_can_be_made_of_its_teachers_layers(taught, tmp_path):
+    backbone = {"source": "teacher", "keep_layers": [1]}
+    taught["model"]["init_args"]["student"]["init_args"]["backbone"] = backbone
+    config = write_config(tmp_path / "s.yaml", taught)
+    assert main(["fit", "--config", config, *to("student")]) == 0
+    assert main(["test", "--run", "student"]) == 0
+    small, large = (results(tmp_path / name) for name in ("student", "teacher"))
+    assert small["num_parameters"] < large["num_parameters"]
+    scored = results(tmp_path / "student" / "test")["metrics"]["test/loss"]
+    assert scored == pytest.approx(small["metrics"]["test/loss"])
+
+
 def test_it_resumes_with_its_teacher(taught, tmp_path):
     taught["trainer"]["max_epochs"] = 4
     whole = write_config(tmp_path / "whole.yaml", taught)

@@ -20,6 +20,7 @@ from lit_llm.backbone.architecture import is_causal, load_config, set_task, take
 from lit_llm.backbone.attention import implementation_name, mask_dtype, segment_arguments
 from lit_llm.backbone.building import build_model, save_model, settle_padding
 from lit_llm.backbone.dropout import set_dropout
+from lit_llm.backbone.keep_layers import keep_layers
 from lit_llm.backbone.last_block import last_block_at
 from lit_llm.backbone.layer_groups import LayerGroups, layer_groups, layer_modules
 from lit_llm.backbone.loading import LoadReport, transfer
@@ -63,6 +64,8 @@ class Backbone(nn.Module):
             ``train``, ``train:SIZE`` or ``train:KIND:SIZE``: learned from the training split, SIZE
             entries; KIND is ``wordpiece``, ``bpe`` or ``byte_level_bpe``.
         init_from: a run or directory whose backbone weights, and nothing else, are copied in.
+        keep_layers: the blocks that are kept, from 0 upwards; the others are left out once the
+            weights are there, which makes a student of its teacher. Default all.
         hidden_dropout: overrides the configuration's probability.
         attention_dropout: likewise, on the attention weights.
         attn_implementation: ``sdpa``, ``eager``, or ``segments``: each segment on its own, the
@@ -88,6 +91,7 @@ class Backbone(nn.Module):
         *,
         tokenizer: str | None = None,
         init_from: str | None = None,
+        keep_layers: list[int] | None = None,
         hidden_dropout: float | None = None,
         attention_dropout: float | None = None,
         attn_implementation: str | None = None,
@@ -97,6 +101,7 @@ class Backbone(nn.Module):
         self.model: PreTrainedModel | None = None
         self._extra: dict[str, Any] = {}
         self.head_loaded = False
+        self._keep_layers = keep_layers
         found = resolve_source(source)
         self._directory = found.directory
         self._init_from = find_directory(init_from, "backbone.init_from") if init_from else None
@@ -169,6 +174,9 @@ class Backbone(nn.Module):
             if self._init_from is not None:
                 check_same_vocabulary(self.tokenizer, self._init_from)
                 report = report.followed_by(transfer(model, self._init_from, model.config))
+        if self._keep_layers is not None:
+            keep_layers(model, self._keep_layers)
+            report.loaded = [f"{what} (blocks {self._keep_layers})" for what in report.loaded]
         self.model, self.config, self.head_loaded = model, model.config, report.head
         settle_padding(model, self.tokenizer)
         self._extra = {"use_cache": False} if takes_argument(model, "use_cache") else {}

@@ -22,7 +22,7 @@ def layer_groups(model: nn.Module, num_hidden_layers: int) -> LayerGroups:
     Raises:
         ValueError: the model holds no list of layers.
     """
-    path, lists = _block_lists(model, num_hidden_layers)
+    path, lists = block_lists(model, num_hidden_layers)
     blocks: list[list[nn.Parameter]] = [[] for _ in lists[0]]
     for modules in lists:
         for block, module in zip(blocks, modules, strict=True):
@@ -54,7 +54,7 @@ def layer_modules(model: nn.Module, num_hidden_layers: int) -> dict[str, list[nn
     Raises:
         ValueError: the model holds no list of layers.
     """
-    _, lists = _block_lists(model, num_hidden_layers)
+    _, lists = block_lists(model, num_hidden_layers)
     group_of = {
         id(parameter): name
         for name, parameters in layer_groups(model, num_hidden_layers)
@@ -82,8 +82,12 @@ def layer_modules(model: nn.Module, num_hidden_layers: int) -> dict[str, list[nn
     return found
 
 
-def _block_lists(model: nn.Module, num_hidden_layers: int) -> tuple[str, list[nn.ModuleList]]:
-    """The parent's name and its lists of layers; XLM keeps one list per part of a layer."""
+def block_lists(model: nn.Module, num_hidden_layers: int) -> tuple[str, list[nn.ModuleList]]:
+    """The parent's name and its lists of layers; XLM keeps one list per part of a layer.
+
+    Raises:
+        ValueError: the model holds no list of layers.
+    """
     by_depth = sorted(model.named_modules(), key=lambda item: item[0].count("."))
     lists = [(name, module) for name, module in by_depth if isinstance(module, nn.ModuleList)]
     if not lists:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from numpy.typing import NDArray
+
 from lit_llm.batch import Item
 from lit_llm.data.batch_config import BatchConfig
 from lit_llm.data.cache import ArrowTable
@@ -89,6 +91,14 @@ class CausalCorpus(CorpusDataModule):
             for item in found:
                 count(notices, "tokens to predict", len(item["input_ids"]) - item["first"] - 1)
                 yield {**item, "source_ids": source_id}
+
+    def target_counts(self) -> dict[str, NDArray[Any]]:
+        """Tokens to predict of each training item, for every term of the loss."""
+        return self.target_counts_of(self._items["train"])
+
+    def target_counts_of(self, items: ArrowTable) -> dict[str, NDArray[Any]]:
+        """As ``target_counts``, of some training items."""
+        return dict.fromkeys(self.loss_terms(), items.lengths - items.column("first") - 1)
 
     def item_options(self) -> dict[str, Any]:
         """How documents are cut."""

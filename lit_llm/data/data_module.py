@@ -108,15 +108,19 @@ class PackedDataModule(LightningDataModule):
         """What is made of an item each time it is served; None to serve it as it is stored."""
         return None
 
+    def loss_terms(self) -> list[str]:
+        """Names of the model's loss terms; none where there is one, or the model does not say."""
+        assert self.trainer is not None
+        terms = list(getattr(self.trainer.lightning_module, "term_weights", {}))
+        return terms if len(terms) > 1 else []
+
     def target_counts(self) -> dict[str, NDArray[Any]]:
         """How many targets each training item has, (B,) by loss term; for a loss of several terms.
 
         Here, where every unit is a target of every term: its units, or its windows' weights.
         """
-        assert self.trainer is not None
-        items = self._items["train"]
-        terms = getattr(self.trainer.lightning_module, "term_weights", {})  # any module will do
-        if len(terms) < 2:
+        items, terms = self._items["train"], self.loss_terms()
+        if not terms:
             return {}
         weighted = "weights" in items.column_names
         each = items.column("weights") if weighted else items.list_lengths("unit_ids")

@@ -156,12 +156,13 @@ class MaskedCorpus(CorpusDataModule):
         return self.target_counts_of(self._items["train"])
 
     def target_counts_of(self, items: ArrowTable) -> dict[str, NDArray[Any]]:
-        """As ``target_counts``, of some training items."""
-        if self._sentence_objective == "none":
+        """As ``target_counts``, of some training items; a teacher is asked for masked tokens."""
+        terms = self.loss_terms()
+        if not terms:
             return {}
-        maskable = items.column("num_maskable")
-        masked = self._masking().num_targets_of(maskable)
-        return {"masked": masked, "sentence": np.ones(len(masked), np.int64)}
+        masked = self._masking().num_targets_of(items.column("num_maskable"))
+        sentences = np.ones(len(masked), np.int64)
+        return {name: sentences if name == "sentence" else masked for name in terms}
 
     def reference_rows(self) -> dict[str, float]:
         """What a bag of words makes of the validation pairs, of all and of each source."""
@@ -182,6 +183,7 @@ class MaskedCorpus(CorpusDataModule):
     @property
     def _sentence_objective(self) -> SentenceObjective:
         module: Any = self.trainer and self.trainer.lightning_module
+        module = getattr(module, "student", module)  # which another may teach
         objective: SentenceObjective = getattr(module, "sentence_objective", "none")
         return objective
 

@@ -18,7 +18,11 @@ BLOCK_WORDS = 8192
 
 
 def check_linear(
-    features_MD: Tensor, weight_VD: Tensor, labels_M: Tensor, bias_V: Tensor | None, chunk: int
+    features_MD: Tensor,
+    weight_VD: Tensor,
+    labels_M: Tensor | None,
+    bias_V: Tensor | None,
+    chunk: int,
 ) -> torch.dtype:
     """Refuse what does not fit together.
 
@@ -29,17 +33,19 @@ def check_linear(
         ValueError: shapes or, outside autocast, types do not fit, ``chunk`` is below 1, or as
             ``check_labels``.
     """
+    rows = features_MD.shape[:1] if labels_M is None else labels_M.shape
     fits = features_MD.ndim == 2 and weight_VD.ndim == 2
-    if not fits or features_MD.shape != (*labels_M.shape, *weight_VD.shape[1:]):
+    if not fits or features_MD.shape != (*rows, *weight_VD.shape[1:]):
         raise ValueError(
             "features must be (M, D), weight (V, D) and labels (M,), not "
-            f"{tuple(features_MD.shape)}, {tuple(weight_VD.shape)} and {tuple(labels_M.shape)}"
+            f"{tuple(features_MD.shape)}, {tuple(weight_VD.shape)} and {tuple(rows)}"
         )
     if bias_V is not None and bias_V.shape != weight_VD.shape[:1]:
         raise ValueError(f"bias must be {tuple(weight_VD.shape[:1])}, not {tuple(bias_V.shape)}")
     if chunk < 1:
         raise ValueError(f"chunk_tokens must be at least 1, not {chunk}")
-    check_labels(labels_M, weight_VD.shape[0])
+    if labels_M is not None:
+        check_labels(labels_M, weight_VD.shape[0])
     device = features_MD.device.type
     if torch.is_autocast_enabled(device) and features_MD.dtype != torch.float64:
         return torch.get_autocast_dtype(device)

@@ -11,9 +11,11 @@ from lit_llm.backbone.backbone import Backbone
 from lit_llm.backbone.lm_head import LMHead
 from lit_llm.batch import PackedBatch
 from lit_llm.losses.linear_cross_entropy import linear_cross_entropy
+from lit_llm.losses.linear_soft_targets import linear_soft_targets
+from lit_llm.losses.soft_targets import Divergence
 from lit_llm.metrics.language_model_scores import language_model_scores
 from lit_llm.objectives.evaluation import SummedEvaluation
-from lit_llm.objectives.objective import Objective
+from lit_llm.objectives.objective import Objective, Scorer
 from lit_llm.optim import OptimizerConfig
 from lit_llm.schedules import ScheduleConfig
 
@@ -64,11 +66,24 @@ class CausalLM(Objective):
 
     def terms(self, batch: PackedBatch) -> dict[str, tuple[Tensor, Tensor]]:
         """Cross-entropy summed over tokens, and their number."""
-        head, features = self._head, self._head.features(self._hidden(batch))
-        loss = linear_cross_entropy(
-            features, head.output_weight, batch.target("labels"), head.output_bias
+        features, weight, bias = self.output(batch)
+        return {"loss": linear_cross_entropy(features, weight, batch.target("labels"), bias)}
+
+    def taught(
+        self, batch: PackedBatch, teacher: Scorer, temperature: float, divergence: Divergence
+    ) -> tuple[tuple[Tensor, Tensor], dict[str, tuple[Tensor, Tensor]]]:
+        """Both sums over tokens, whose logits never stand in memory at once."""
+        features, weight, bias = self.output(batch)
+        soft = linear_soft_targets(
+            features, weight, teacher.scores(batch), bias, temperature, divergence
         )
-        return {"loss": loss}
+        hard = linear_cross_entropy(features, weight, batch.target("labels"), bias)
+        return soft, {"loss": hard}
+
+    def output(self, batch: PackedBatch) -> tuple[Tensor, Tensor, Tensor | None]:
+        """What the scores of the batch's targets are made of: (M, D'), (V, D') and perhaps (V,)."""
+        head = self._head
+        return head.features(self._hidden(batch)), head.output_weight, head.output_bias
 
     def evaluation(self) -> SummedEvaluation:
         """Sums of losses, tokens and bytes."""

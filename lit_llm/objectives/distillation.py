@@ -15,6 +15,8 @@ from lit_llm.objectives.evaluation import Evaluation, Predictions
 from lit_llm.objectives.objective import Objective
 from lit_llm.objectives.teacher import Teacher
 
+_HARD = {"loss": "hard"}
+
 
 class Distillation(Objective):
     """``(1 - alpha) L(labels, student) + alpha T^2 D(teacher, student)``, at the same targets.
@@ -24,7 +26,7 @@ class Distillation(Objective):
     without gradients, and is read at the beginning of a fit alone.
 
     Args:
-        student: any objective with one score per class.
+        student: any objective.
         teacher: an earlier run, a directory or hub id in transformers' format, or several, whose
             scores are averaged.
         alpha: what the teacher weighs, in [0, 1]; with 0 there is none, 1 needs no labels.
@@ -35,7 +37,7 @@ class Distillation(Objective):
 
     Raises:
         ValueError: alpha is outside [0, 1], a temperature is not above 0, there is no teacher, or
-            the student computes its loss without scores per class.
+            the student has nothing to ask one for.
 
     Source:
         Hinton et al. 2015, section 2, arXiv:1503.02531.
@@ -65,8 +67,7 @@ class Distillation(Objective):
         self.sources = [teacher] if isinstance(teacher, str) else list(teacher)
         self._teacher: tuple[Teacher, ...] = ()
         self._check()
-        if self.distils:
-            self.term_weights = {"soft": self.alpha[0], "hard": 1 - self.alpha[0]}
+        self.term_weights = self._weights(self.alpha[0])
 
     @property
     def student(self) -> Objective:
@@ -100,22 +101,15 @@ class Distillation(Objective):
         self._teacher = ()
 
     def terms(self, batch: PackedBatch) -> dict[str, tuple[Tensor, Tensor]]:
-        """The teacher's term, ``soft``, and the student's own, ``hard``, which share scores."""
+        """The teacher's term, ``soft``, and the student's own; a single one is called ``hard``."""
         if not self.distils:
             return self.student.terms(batch)
         done = self._progress()
-        alpha = _between(self.alpha, done)
-        self.term_weights = {"soft": alpha, "hard": 1 - alpha}
-        logits = self.student.logits(batch)
-        if batch.num_examples == 0:
-            nothing = (logits.sum() * 0.0, logits.new_zeros(()))
-            return {"soft": nothing, "hard": nothing}
-        scores = self._teacher[0].logits(batch)
-        temperature = _between(self.temperature, done)
-        return {
-            "soft": self.student.match(logits, scores, batch, temperature, self.divergence),
-            "hard": self.student.loss(logits, batch),
-        }
+        alpha, temperature = _between(self.alpha, done), _between(self.temperature, done)
+        self.term_weights = self._weights(alpha)
+        soft, terms = self.student.taught(batch, self._teacher[0], temperature, self.divergence)
+        own = {_HARD.get(name, name): term for name, term in terms.items()}
+        return {"soft": soft, **own}
 
     def logits(self, batch: PackedBatch) -> Tensor:
         """The student's."""
@@ -137,6 +131,14 @@ class Distillation(Objective):
         """Into the student."""
         self.student.load_weights(directory)
 
+    def _weights(self, alpha: float) -> dict[str, float]:
+        """What each term weighs; the teacher's first, for every step has targets of it."""
+        own = self.student.term_weights
+        if not self.distils:
+            return own
+        hard = {_HARD.get(name, name): (1 - alpha) * weight for name, weight in own.items()}
+        return {"soft": alpha, **hard}
+
     def _progress(self) -> float:
         """How much of the run is done, in [0, 1]."""
         trainer = self._trainer
@@ -153,10 +155,11 @@ class Distillation(Objective):
                     raise ValueError(f"distillation: {key} must be above 0, not {value}")
         if not self.sources:
             raise ValueError("distillation: teacher is empty: name at least one")
-        if type(self.student).terms is not Objective.terms:
+        kind = type(self.student)
+        if kind.terms is not Objective.terms and kind.taught is Objective.taught:
             raise ValueError(
-                f"distillation: {type(self.student).__name__} computes its loss without scores per "
-                "class; a student is a TokenClassification or SequenceClassification"
+                f"distillation: {kind.__name__} has terms of its own, and no method taught to say "
+                "what a teacher is asked for"
             )
 
 

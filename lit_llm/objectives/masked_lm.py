@@ -16,9 +16,11 @@ from lit_llm.batch import PackedBatch
 from lit_llm.losses.cross_entropy import cross_entropy
 from lit_llm.losses.linear_cross_entropy import linear_cross_entropy
 from lit_llm.losses.linear_log_likelihood import linear_log_likelihood
+from lit_llm.losses.linear_soft_targets import linear_soft_targets
+from lit_llm.losses.soft_targets import Divergence
 from lit_llm.metrics.accuracy_interval import accuracy_with_interval
 from lit_llm.objectives.evaluation import SummedEvaluation
-from lit_llm.objectives.objective import Objective
+from lit_llm.objectives.objective import Objective, Scorer
 from lit_llm.optim import OptimizerConfig
 from lit_llm.schedules import ScheduleConfig
 
@@ -87,10 +89,31 @@ class MaskedLM(Objective):
 
     def terms(self, batch: PackedBatch) -> dict[str, tuple[Tensor, Tensor]]:
         """Cross-entropies summed over masked tokens, and over pairs of segments."""
+        masked_MD, first_BD = self._vectors(batch)
+        return self._terms(batch, self._head.features(masked_MD), first_BD)
+
+    def taught(
+        self, batch: PackedBatch, teacher: Scorer, temperature: float, divergence: Divergence
+    ) -> tuple[tuple[Tensor, Tensor], dict[str, tuple[Tensor, Tensor]]]:
+        """The teacher is asked for masked tokens, not for pairs of segments."""
         head, (masked_MD, first_BD) = self._head, self._vectors(batch)
-        features = head.features(masked_MD)
+        features, scores = head.features(masked_MD), teacher.scores(batch)
+        soft = linear_soft_targets(
+            features, head.output_weight, scores, head.output_bias, temperature, divergence
+        )
+        return soft, self._terms(batch, features, first_BD)
+
+    def output(self, batch: PackedBatch) -> tuple[Tensor, Tensor, Tensor | None]:
+        """What the scores of masked tokens are made of: (M, D'), (V, D') and perhaps (V,)."""
+        head = self._head
+        return head.features(self._vectors(batch)[0]), head.output_weight, head.output_bias
+
+    def _terms(
+        self, batch: PackedBatch, features_MD: Tensor, first_BD: Tensor
+    ) -> dict[str, tuple[Tensor, Tensor]]:
+        head = self._head
         masked = linear_cross_entropy(
-            features, head.output_weight, batch.target("labels"), head.output_bias
+            features_MD, head.output_weight, batch.target("labels"), head.output_bias
         )
         if self.sentence_objective == "none":
             return {"masked": masked}

@@ -6,7 +6,7 @@ import math
 from abc import abstractmethod
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
 import torch
 from lightning.pytorch import LightningModule
@@ -16,6 +16,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from lit_llm.backbone.backbone import Backbone
 from lit_llm.batch import PackedBatch
 from lit_llm.freezing_plan import FreezingPlan
+from lit_llm.losses.linear_soft_targets import Scores
 from lit_llm.losses.soft_targets import Divergence, soft_targets
 from lit_llm.objectives.divergence import diverged
 from lit_llm.objectives.evaluation import Evaluation, Predictions, UnitEvaluation
@@ -25,6 +26,16 @@ from lit_llm.objectives.term_counts import counts_of_step
 from lit_llm.objectives.votes import settle
 from lit_llm.optim import Layers, OptimizerConfig, set_rates
 from lit_llm.schedules import ScheduleConfig
+
+
+class Scorer(Protocol):
+    """A teacher, asked at the student's own targets, without gradients."""
+
+    def logits(self, batch: PackedBatch, /) -> Tensor:
+        """Scores of classes, (M, C)."""
+
+    def scores(self, batch: PackedBatch, /) -> Scores:
+        """Scores of a vocabulary, some rows at a time."""
 
 
 class Objective(LightningModule):
@@ -118,6 +129,17 @@ class Objective(LightningModule):
         for part in self.loss_parts:
             total = total + part(batch, logits)
         return {"loss": (total, count)}
+
+    def taught(
+        self, batch: PackedBatch, teacher: Scorer, temperature: float, divergence: Divergence
+    ) -> tuple[tuple[Tensor, Tensor], dict[str, tuple[Tensor, Tensor]]]:
+        """Sum and count of the distance from a teacher, and ``terms``, of one forward pass."""
+        logits = self.logits(batch)
+        if batch.num_examples == 0:
+            nothing = (logits.sum() * 0.0, logits.new_zeros(()))
+            return nothing, {"loss": nothing}
+        soft = self.match(logits, teacher.logits(batch), batch, temperature, divergence)
+        return soft, {"loss": self.loss(logits, batch)}
 
     def add_loss_part(self, part: Callable[[PackedBatch, Tensor], Tensor]) -> None:
         """Have something added to the sum of losses of each training batch.

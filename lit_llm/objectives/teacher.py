@@ -12,6 +12,7 @@ from torch import Tensor
 
 from lit_llm.backbone.backbone import Backbone
 from lit_llm.batch import PackedBatch
+from lit_llm.losses.linear_soft_targets import Scores, linear_scores
 from lit_llm.objectives.objective import Objective
 from lit_llm.objectives.saved import saved_objective
 
@@ -19,7 +20,10 @@ KEY = "teacher"
 
 
 class Teacher:
-    """One trained model, or several whose scores are averaged; never trained, never saved.
+    """One trained model, or several; never trained, never saved.
+
+    Several teachers' scores are averaged: the geometric mean of their distributions (Hinton et al.
+    2015, section 1).
 
     Args:
         sources: run directories, whose own settings (such as ``pooling``) hold, or directories and
@@ -37,7 +41,8 @@ class Teacher:
         self._orders: list[Tensor] = []
         for source in sources:
             model = _load(source, student)
-            self._orders.append(_order(model.label_names, student.label_names, source))
+            if student.label_names:
+                self._orders.append(_order(model.label_names, student.label_names, source))
             _check_tokenizer(model.backbone, student.backbone, source)
             model.requires_grad_(requires_grad=False).eval()
             self.models.append(model)
@@ -51,16 +56,23 @@ class Teacher:
 
     @torch.no_grad()
     def logits(self, batch: PackedBatch) -> Tensor:
-        """Scores of the student's own targets, (M, C), in the order of the student's labels.
-
-        Several teachers' scores are averaged: the geometric mean of their distributions (Hinton et
-        al. 2015, section 1).
-        """
+        """Scores of the student's own targets, (M, C), in the order of the student's labels."""
         found = [
             model.logits(batch).float()[:, order.to(batch.input_ids.device)]
             for model, order in zip(self.models, self._orders, strict=True)
         ]
         return torch.stack(found).mean(dim=0)
+
+    @torch.no_grad()
+    def scores(self, batch: PackedBatch) -> Scores:
+        """Scores of the vocabulary at the student's own targets, some rows at a time."""
+        each = [linear_scores(*model.output(batch)) for model in self.models]  # type: ignore[operator]
+
+        @torch.no_grad()
+        def mean(rows: slice) -> Tensor:
+            return torch.stack([scores(rows) for scores in each]).mean(dim=0)
+
+        return each[0] if len(each) == 1 else mean
 
 
 def _load(source: str, student: Objective) -> Objective:
@@ -71,7 +83,7 @@ def _load(source: str, student: Objective) -> Objective:
         settings = {
             name: getattr(student, name)
             for name in inspect.signature(type(student)).parameters
-            if name not in ("backbone", "optimizer", "schedule")
+            if name not in ("backbone", "optimizer", "schedule") and hasattr(student, name)
         }
         model = type(student)(Backbone(source), **settings)
         model.build_saved()

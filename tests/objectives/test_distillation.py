@@ -4,10 +4,17 @@ import json
 
 import pytest
 import torch
-from transformers import AutoModelForSequenceClassification, AutoModelForTokenClassification
+from transformers import (
+    AutoModelForCausalLM,
+    AutoModelForPreTraining,
+    AutoModelForSequenceClassification,
+    AutoModelForTokenClassification,
+)
 
 from lit_llm.backbone.backbone import Backbone
 from lit_llm.data.batch_config import BatchConfig
+from lit_llm.losses.soft_targets import soft_targets as matched
+from lit_llm.objectives.causal_lm import CausalLM
 from lit_llm.objectives.distillation import Distillation
 from lit_llm.objectives.masked_lm import MaskedLM
 from lit_llm.objectives.sequence_classification import SequenceClassification
@@ -27,6 +34,7 @@ from tests.helpers import (
     sentences,
     texts,
 )
+from tests.references.language_corpus import language_corpus
 from tests.references.losses import soft_targets
 
 SGD = OptimizerConfig("sgd", lr=0.05, weight_decay=0.0)
@@ -232,9 +240,79 @@ def test_settings_that_make_no_sense_are_refused(models, settings, message):
         Distillation(tagger(models["student"]), **{"teacher": models["teacher"], **settings})
 
 
-def test_a_language_model_is_no_student_yet(models):
-    with pytest.raises(ValueError, match="MaskedLM computes its loss without scores per class"):
-        Distillation(MaskedLM(Backbone(models["student"])), models["teacher"])
+KINDS = {"causal": (CausalLM, AutoModelForCausalLM), "masked": (MaskedLM, AutoModelForPreTraining)}
+
+
+def language_model(kind, source):
+    torch.manual_seed(0)
+    settings = {"sentence_objective": "sop"} if kind == "masked" else {}
+    return KINDS[kind][0](Backbone(source), SGD, CONSTANT, **settings)
+
+
+@pytest.fixture(scope="module")
+def speakers(tmp_path_factory):
+    """A student and a teacher of each kind; the masked ones read pairs of segments, too."""
+    root = tmp_path_factory.mktemp("speakers")
+    architectures = {"causal": "gpt2", "masked": "bert"}
+    return {
+        (kind, name): save_tiny(
+            root / f"{kind}-{name}", KINDS[kind][1], ["x", "y"], architectures[kind], std=std
+        )
+        for kind in KINDS
+        for name, std in (("student", 0.3), ("teacher", 0.5))
+    }
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_language_model_learns_from_its_teachers_words(tmp_path, speakers, kind):
+    teacher = language_model(kind, speakers[kind, "teacher"])
+    teacher.build_saved()
+    teacher.eval()
+    model = Distillation(language_model(kind, speakers[kind, "student"]), speakers[kind, "teacher"])
+    found = []
+
+    class Compares(Gradients):
+        def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
+            terms = pl_module.terms(batch)
+            scores = [m.logits(batch).detach().double() for m in (pl_module.student, teacher)]
+            expected, count = matched(*scores, 2.0)
+            assert terms["soft"][1] == count
+            assert terms["soft"][0].item() == pytest.approx(expected.item(), rel=1e-4)
+            own = pl_module.student.terms(batch)
+            named = {"loss": "hard"}
+            assert {named.get(n, n): float(t) for n, (t, _) in own.items()} == pytest.approx(
+                {n: float(t) for n, (t, _) in terms.items() if n != "soft"}, rel=1e-6
+            )
+            found.append(set(terms))
+
+    data = language_corpus(tmp_path, kind)
+    fit(tmp_path, model, data, max_steps=2, callbacks=[Compares()])
+    own = {"hard"} if kind == "causal" else {"masked", "sentence"}
+    assert found == [{"soft", *own}] * 2
+
+
+def test_a_language_models_step_in_parts_is_the_whole_step(tmp_path, speakers):
+    def trained(batches, **settings):
+        student = language_model("causal", speakers["causal", "student"])
+        model = Distillation(student, speakers["causal", "teacher"], alpha=0.7)
+        data = language_corpus(tmp_path, "causal", tokens_per_batch=batches)
+        return fit(tmp_path, model, data, max_steps=2, **settings)[0]
+
+    one = trained(batches=256)
+    other = trained(batches=128, accumulate_grad_batches=2)
+    torch.testing.assert_close(other, one, rtol=1e-4, atol=1e-5)
+
+
+class Own(TokenClassification):
+    """An objective of a user's, which says nothing of teachers."""
+
+    def terms(self, batch):
+        return super().terms(batch)
+
+
+def test_an_objective_that_asks_no_teacher_is_refused(models):
+    with pytest.raises(ValueError, match="Own has terms of its own, and no method taught"):
+        Distillation(Own(Backbone(models["student"])), models["teacher"])
 
 
 def other_vocabulary(directory):

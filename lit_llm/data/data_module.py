@@ -9,6 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 from lightning.pytorch import LightningDataModule
 from lightning.pytorch.utilities import rank_zero_info
 from numpy.typing import NDArray
@@ -122,9 +123,23 @@ class PackedDataModule(LightningDataModule):
         items, terms = self._items["train"], self.loss_terms()
         if not terms:
             return {}
-        weighted = "weights" in items.column_names
-        each = items.column("weights") if weighted else items.list_lengths("unit_ids")
+        each = items.column("weights") if _holds_texts(items) else _num_units(items)
         return dict.fromkeys(terms, each)
+
+    def targets_of_items(self) -> NDArray[np.int64]:
+        """How many scored units each training item has, (B,); an item of a text has one."""
+        items = self._items["train"]
+        return np.ones(len(items), np.int64) if _holds_texts(items) else _num_units(items)
+
+    def packed_pass(self, items: range) -> PackedLoader:
+        """Some training items, each once, for one process alone; ids count from the first one."""
+        some = Selection(self._items["train"], items)
+        plan = EvaluationPlan(
+            self._items["train"].lengths[items.start : items.stop],
+            tokens_per_batch=self.batches.eval_tokens_per_batch,
+            packs=self._backbone().packs,
+        )
+        return PackedLoader(some, plan, pad_token_id=self._backbone().tokenizer.pad_token_id)
 
     def item_weights(self) -> NDArray[Any] | None:
         """How often each training item is seen in a data epoch; None for once."""
@@ -319,3 +334,12 @@ class PackedDataModule(LightningDataModule):
 
     def _seed(self) -> int:
         return run_seed() if self.batches.seed is None else self.batches.seed
+
+
+def _holds_texts(items: ArrowTable) -> bool:
+    """Whether an item is a text, or a window of one that weighs less, rather than words."""
+    return "weights" in items.column_names
+
+
+def _num_units(items: ArrowTable) -> NDArray[np.int64]:
+    return items.list_lengths("unit_ids")

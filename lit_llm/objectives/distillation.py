@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor, nn
 
 from lit_llm.batch import PackedBatch
 from lit_llm.losses.soft_targets import Divergence
 from lit_llm.objectives.evaluation import Evaluation, Predictions
-from lit_llm.objectives.objective import Objective
+from lit_llm.objectives.objective import Objective, Scorer
 from lit_llm.objectives.teacher import Teacher
+from lit_llm.objectives.teacher_cache import TeacherCache
 
 _HARD = {"loss": "hard"}
+_CACHE_VERSION = 1  # raised by hand when the same inputs must give other scores
 
 
 class Distillation(Objective):
@@ -34,6 +39,8 @@ class Distillation(Objective):
         divergence: see ``losses.soft_targets``.
         alpha_at_end: alpha moves there in equal steps over the run; default it stays.
         temperature_at_end: likewise.
+        cache: the teacher scores each training item once, and its scores are kept on disk for all
+            runs and ranks; default where they are scores of classes, and the run sees items again.
 
     Raises:
         ValueError: alpha is outside [0, 1], a temperature is not above 0, there is no teacher, or
@@ -53,6 +60,7 @@ class Distillation(Objective):
         divergence: Divergence = "kl",
         alpha_at_end: float | None = None,
         temperature_at_end: float | None = None,
+        cache: bool | None = None,
     ) -> None:
         self._student = (student,)  # no submodule: its parts are this module's own
         super().__init__(student.backbone, student.optimizer_config, student.schedule_config)
@@ -65,7 +73,9 @@ class Distillation(Objective):
         )
         self.divergence: Divergence = divergence
         self.sources = [teacher] if isinstance(teacher, str) else list(teacher)
-        self._teacher: tuple[Teacher, ...] = ()
+        self.cache = cache
+        self._teacher: tuple[Scorer, ...] = ()
+        self._is_settled = False
         self._check()
         self.term_weights = self._weights(self.alpha[0])
 
@@ -89,12 +99,7 @@ class Distillation(Objective):
         super().configure_model()
         self.student.trainer = self.trainer
         if self.trainer.state.fn == "fit" and self.distils:
-            self._teacher = (Teacher(self.sources, self.student),)
-
-    def on_fit_start(self) -> None:
-        """The teacher goes where the student is."""
-        for teacher in self._teacher:
-            teacher.to(self.device)
+            self._teacher, self._is_settled = (Teacher(self.sources, self.student),), False
 
     def on_fit_end(self) -> None:
         """The teacher is needed no longer."""
@@ -107,7 +112,7 @@ class Distillation(Objective):
         done = self._progress()
         alpha, temperature = _between(self.alpha, done), _between(self.temperature, done)
         self.term_weights = self._weights(alpha)
-        soft, terms = self.student.taught(batch, self._teacher[0], temperature, self.divergence)
+        soft, terms = self.student.taught(batch, self._scorer(), temperature, self.divergence)
         own = {_HARD.get(name, name): term for name, term in terms.items()}
         return {"soft": soft, **own}
 
@@ -130,6 +135,46 @@ class Distillation(Objective):
     def load_weights(self, directory: str | Path) -> None:
         """Into the student."""
         self.student.load_weights(directory)
+
+    def _scorer(self) -> Scorer:
+        """The teacher itself, or what it said."""
+        (teacher,) = self._teacher
+        if not self._is_settled and isinstance(teacher, Teacher):
+            teacher.to(self.device)
+            if self._caches():
+                self._teacher = (self._cached(teacher),)
+            self._is_settled = True
+        return self._teacher[0]
+
+    def _caches(self) -> bool:
+        if self.cache is not None:
+            return self.cache
+        trainer = self.trainer
+        steps_of_an_epoch = len(trainer.train_dataloader) / trainer.accumulate_grad_batches  # type: ignore[arg-type]
+        return self._scores_classes and trainer.estimated_stepping_batches > steps_of_an_epoch
+
+    @property
+    def _scores_classes(self) -> bool:
+        return type(self.student).taught is Objective.taught
+
+    def _cached(self, teacher: Teacher) -> TeacherCache:
+        data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
+        precision = str(self.trainer.precision)
+        parts = [_CACHE_VERSION, teacher.identity(), data.fingerprints["train"], precision]
+        key = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:24]
+        sizes = data.targets_of_items()
+
+        def score(items: range) -> Tensor:
+            found: dict[int, Tensor] = {}
+            with self.trainer.precision_plugin.forward_context():
+                for batch in data.packed_pass(items):
+                    scores = teacher.logits(batch.to(self.device)).cpu()
+                    ids = batch.item_ids.tolist()
+                    parts = torch.split(scores, sizes[items.start :][ids].tolist())
+                    found |= dict(zip(ids, parts, strict=True))
+            return torch.cat([found[item] for item in range(len(items))])
+
+        return TeacherCache(data.cache_dir / f"teacher-{key}", sizes, score)
 
     def _weights(self, alpha: float) -> dict[str, float]:
         """What each term weighs; the teacher's first, for every step has targets of it."""
@@ -156,6 +201,11 @@ class Distillation(Objective):
         if not self.sources:
             raise ValueError("distillation: teacher is empty: name at least one")
         kind = type(self.student)
+        if self.cache and not self._scores_classes:
+            raise ValueError(
+                f"distillation: cache: true needs scores of classes; for {kind.__name__} the "
+                "teacher scores words anew in every step"
+            )
         if kind.terms is not Objective.terms and kind.taught is Objective.taught:
             raise ValueError(
                 f"distillation: {kind.__name__} has terms of its own, and no method taught to say "

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import inspect
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from lightning.pytorch.utilities import rank_zero_info
@@ -54,6 +56,17 @@ class Teacher:
         for model in self.models:
             model.to(device)
 
+    def identity(self) -> list[Any]:
+        """Plain data that differs whenever the scores would."""
+        found: list[Any] = []
+        for model in self.models:
+            digest = hashlib.sha256()
+            for name, tensor in sorted(model.state_dict().items()):
+                digest.update(name.encode())
+                digest.update(tensor.cpu().contiguous().view(torch.uint8).numpy().data)
+            found.append([type(model).__name__, _settings(model), digest.hexdigest()])
+        return [found, [order.tolist() for order in self._orders]]
+
     @torch.no_grad()
     def logits(self, batch: PackedBatch) -> Tensor:
         """Scores of the student's own targets, (M, C), in the order of the student's labels."""
@@ -80,12 +93,7 @@ def _load(source: str, student: Objective) -> Objective:
     if (path / "config.yaml").is_file():
         model = saved_objective(path)
     else:
-        settings = {
-            name: getattr(student, name)
-            for name in inspect.signature(type(student)).parameters
-            if name not in ("backbone", "optimizer", "schedule") and hasattr(student, name)
-        }
-        model = type(student)(Backbone(source), **settings)
+        model = type(student)(Backbone(source), **_settings(student))
         model.build_saved()
     if type(model) is not type(student):
         raise ValueError(
@@ -93,6 +101,15 @@ def _load(source: str, student: Objective) -> Objective:
             f"{type(student).__name__}"
         )
     return model
+
+
+def _settings(model: Objective) -> dict[str, Any]:
+    """An objective's own settings, under the names of its arguments."""
+    return {
+        name: getattr(model, name)
+        for name in inspect.signature(type(model)).parameters
+        if name not in ("backbone", "optimizer", "schedule") and hasattr(model, name)
+    }
 
 
 def _order(theirs: Sequence[str], ours: Sequence[str], source: str) -> Tensor:

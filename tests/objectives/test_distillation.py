@@ -14,6 +14,7 @@ from transformers import (
 from lit_llm.backbone.backbone import Backbone
 from lit_llm.data.batch_config import BatchConfig
 from lit_llm.losses.soft_targets import soft_targets as matched
+from lit_llm.objectives import teacher_cache
 from lit_llm.objectives.causal_lm import CausalLM
 from lit_llm.objectives.distillation import Distillation
 from lit_llm.objectives.masked_lm import MaskedLM
@@ -146,7 +147,7 @@ def test_labels_in_another_order_are_matched_by_name(tmp_path, models):
 
 def test_several_teachers_are_averaged_and_none_is_saved_or_counted(tmp_path, models):
     sources = [models["teacher"], models["turned"]]
-    model = Distillation(tagger(models["student"]), sources)
+    model = Distillation(tagger(models["student"]), sources, cache=False)
     modes = []
 
     class Looks(Gradients):
@@ -301,6 +302,88 @@ def test_a_language_models_step_in_parts_is_the_whole_step(tmp_path, speakers):
     one = trained(batches=256)
     other = trained(batches=128, accumulate_grad_batches=2)
     torch.testing.assert_close(other, one, rtol=1e-4, atol=1e-5)
+
+
+def distilled(directory, models, cache, data=None, teacher="teacher", **settings):
+    """A run, what its first step lost to the teacher, and how often the teacher was asked."""
+    model = Distillation(tagger(models["student"], SGD), models[teacher], alpha=0.9, cache=cache)
+    recorder, asked = Recorder(), []
+    load = model.configure_model
+
+    def configure_model():
+        load()
+        if not model._teacher:  # an evaluation
+            return
+        (scorer,) = model._teacher
+        logits = scorer.logits
+        scorer.logits = lambda batch: (asked.append(batch), logits(batch))[1]
+
+    model.configure_model = configure_model
+    weights, _ = fit(directory, model, data, logger=recorder, **settings)
+    return weights, recorder.values("train/soft_loss")[0], len(asked)
+
+
+def shards(directory):
+    return {file.name: file.read_bytes() for file in directory.glob("teacher-*/*.safetensors")}
+
+
+@pytest.fixture
+def small_shards(monkeypatch, tmp_path):
+    monkeypatch.setattr(teacher_cache, "ITEMS_OF_A_SHARD", 3)
+    monkeypatch.setenv("LIT_LLM_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+def test_scores_are_computed_once_and_are_the_teachers(tmp_path, models, small_shards):
+    live, loss, asked = distilled(tmp_path, models, cache=False)
+    assert asked == 4
+    cached, cached_loss, asked = distilled(tmp_path, models, cache=None)
+    assert asked == 3  # shards of three of the eight items; four steps
+    assert cached_loss == pytest.approx(loss, rel=1e-3)
+    torch.testing.assert_close(cached, live, rtol=1e-3, atol=1e-4)
+    again, again_loss, asked = distilled(tmp_path, models, cache=True)
+    assert (asked, again_loss) == (0, cached_loss)
+    torch.testing.assert_close(again, cached, rtol=0, atol=0)
+
+
+def test_scores_of_another_teacher_or_other_data_are_not_used(tmp_path, models, small_shards):
+    for number, changes in enumerate(({}, {"teacher": "turned"}, {"data": words_data(4)}), start=1):
+        if "data" in changes:
+            changes["data"].splits["train"] = sentences(LENGTHS[:-1])
+        assert distilled(tmp_path, models, cache=True, **changes)[2] == 3
+        assert len(list(small_shards.glob("teacher-*"))) == number
+
+
+def test_what_was_interrupted_goes_on_and_ends_with_the_same_bytes(tmp_path, models, small_shards):
+    distilled(tmp_path, models, cache=True)
+    whole = shards(small_shards)
+    first, second, third = sorted(small_shards.glob("teacher-*/*.safetensors"))
+    first.unlink()
+    second.write_bytes(second.read_bytes()[:40])  # half written by something else than us
+    third.with_name(f".{third.name}-123").write_bytes(b"left behind")
+    assert distilled(tmp_path, models, cache=True)[2] == 2
+    assert shards(small_shards) == whole
+
+
+def test_texts_in_windows_have_a_score_each(tmp_path, small_shards):
+    sources = [
+        save_tiny(tmp_path / name, AutoModelForSequenceClassification, ["a", "b"], std=std)
+        for name, std in (("student", 0.3), ("teacher", 0.5))
+    ]
+    found = []
+    for cache in (False, True):
+        torch.manual_seed(0)
+        student = SequenceClassification(Backbone(sources[0]), SGD, CONSTANT)
+        data = Texts("windows", max_length=16, train=texts([3, 30, 5, 20], ["a", "b", "a", "b"]))
+        model = Distillation(student, sources[1], cache=cache)
+        found.append(fit(tmp_path, model, data, max_epochs=3)[0])
+    torch.testing.assert_close(*found, rtol=1e-3, atol=1e-4)
+
+
+def test_words_of_a_vocabulary_are_not_cached(speakers):
+    student = language_model("causal", speakers["causal", "student"])
+    with pytest.raises(ValueError, match="cache: true needs scores of classes; for CausalLM"):
+        Distillation(student, speakers["causal", "teacher"], cache=True)
 
 
 class Own(TokenClassification):

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor, nn
 
 from lit_llm.batch import PackedBatch
@@ -17,10 +14,9 @@ from lit_llm.losses.soft_targets import Divergence
 from lit_llm.objectives.evaluation import Evaluation, Predictions
 from lit_llm.objectives.objective import Objective, Scorer
 from lit_llm.objectives.teacher import Teacher
-from lit_llm.objectives.teacher_cache import TeacherCache
+from lit_llm.objectives.teacher_cache import cached
 
 _HARD = {"loss": "hard"}
-_CACHE_VERSION = 1  # raised by hand when the same inputs must give other scores
 
 
 class Distillation(Objective):
@@ -142,7 +138,7 @@ class Distillation(Objective):
         if not self._is_settled and isinstance(teacher, Teacher):
             teacher.to(self.device)
             if self._caches():
-                self._teacher = (self._cached(teacher),)
+                self._teacher = (cached(teacher, self.trainer, self.device),)
             self._is_settled = True
         return self._teacher[0]
 
@@ -156,25 +152,6 @@ class Distillation(Objective):
     @property
     def _scores_classes(self) -> bool:
         return type(self.student).taught is Objective.taught
-
-    def _cached(self, teacher: Teacher) -> TeacherCache:
-        data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
-        precision = str(self.trainer.precision)
-        parts = [_CACHE_VERSION, teacher.identity(), data.fingerprints["train"], precision]
-        key = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:24]
-        sizes = data.targets_of_items()
-
-        def score(items: range) -> Tensor:
-            found: dict[int, Tensor] = {}
-            with self.trainer.precision_plugin.forward_context():
-                for batch in data.packed_pass(items):
-                    scores = teacher.logits(batch.to(self.device)).cpu()
-                    ids = batch.item_ids.tolist()
-                    parts = torch.split(scores, sizes[items.start :][ids].tolist())
-                    found |= dict(zip(ids, parts, strict=True))
-            return torch.cat([found[item] for item in range(len(items))])
-
-        return TeacherCache(data.cache_dir / f"teacher-{key}", sizes, score)
 
     def _weights(self, alpha: float) -> dict[str, float]:
         """What each term weighs; the teacher's first, for every step has targets of it."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import time
 from collections.abc import Callable
@@ -19,9 +21,40 @@ from torch import Tensor
 from lit_llm.batch import PackedBatch
 from lit_llm.durable import flush
 from lit_llm.losses.linear_soft_targets import Scores
+from lit_llm.objectives.teacher import Teacher
+
+CACHE_VERSION = 1
+"""Raise by hand when the same inputs must give other scores."""
 
 ITEMS_OF_A_SHARD = 2048
 _WAIT_SECONDS = 0.2
+
+
+def cached(teacher: Teacher, trainer: Any, device: torch.device) -> TeacherCache:
+    """What a teacher says of all training items, computed where nobody has done it yet.
+
+    Args:
+        teacher: already on ``device``; of classes.
+        trainer: of the student's run; it says which data, and in which precision.
+        device: where the teacher runs.
+    """
+    data = trainer.datamodule
+    parts = [teacher.identity(), data.fingerprints["train"], str(trainer.precision)]
+    text = json.dumps([CACHE_VERSION, *parts], sort_keys=True)
+    directory = data.cache_dir / f"teacher-{hashlib.sha256(text.encode()).hexdigest()[:24]}"
+    sizes = data.targets_of_items()
+
+    def score(items: range) -> Tensor:
+        found: dict[int, Tensor] = {}
+        with trainer.precision_plugin.forward_context():
+            for batch in data.packed_pass(items):
+                scores = teacher.logits(batch.to(device)).cpu()
+                ids = batch.item_ids.tolist()
+                each = torch.split(scores, sizes[items.start :][ids].tolist())  # type: ignore[no-untyped-call]
+                found |= dict(zip(ids, each, strict=True))
+        return torch.cat([found[item] for item in range(len(items))])
+
+    return TeacherCache(directory, sizes, score)
 
 
 class TeacherCache:

@@ -169,7 +169,7 @@ def kill(pids):
 def untimed(value):
     if isinstance(value, dict):
         return {k: untimed(v) for k, v in value.items() if k not in UNTIMED}
-    return value
+    return [untimed(v) for v in value] if isinstance(value, list) else value
 
 
 def contents(run):

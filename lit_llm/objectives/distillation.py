@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from lit_llm.batch import PackedBatch
 from lit_llm.losses.soft_targets import Divergence
 from lit_llm.objectives.evaluation import Evaluation, Predictions
-from lit_llm.objectives.objective import Objective, Scorer
+from lit_llm.objectives.objective import Objective
+from lit_llm.objectives.scorer import Scorer
 from lit_llm.objectives.teacher import Teacher
 from lit_llm.objectives.teacher_cache import cached
 

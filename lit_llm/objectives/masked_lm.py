@@ -20,7 +20,8 @@ from lit_llm.losses.linear_soft_targets import linear_soft_targets
 from lit_llm.losses.soft_targets import Divergence
 from lit_llm.metrics.accuracy_interval import accuracy_with_interval
 from lit_llm.objectives.evaluation import SummedEvaluation
-from lit_llm.objectives.objective import Objective, Scorer
+from lit_llm.objectives.objective import Objective
+from lit_llm.objectives.scorer import Scorer
 from lit_llm.optim import OptimizerConfig
 from lit_llm.schedules import ScheduleConfig
 

@@ -6,7 +6,7 @@ import math
 from abc import abstractmethod
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar
 
 import torch
 from lightning.pytorch import LightningModule
@@ -16,26 +16,16 @@ from torch.optim.lr_scheduler import LambdaLR
 from lit_llm.backbone.backbone import Backbone
 from lit_llm.batch import PackedBatch
 from lit_llm.freezing_plan import FreezingPlan
-from lit_llm.losses.linear_soft_targets import Scores
 from lit_llm.losses.soft_targets import Divergence, soft_targets
 from lit_llm.objectives.divergence import diverged
 from lit_llm.objectives.evaluation import Evaluation, Predictions, UnitEvaluation
 from lit_llm.objectives.identity import identity, refuse_other_run
 from lit_llm.objectives.layout import check_gate, cut_short, lay_out
+from lit_llm.objectives.scorer import Scorer
 from lit_llm.objectives.term_counts import counts_of_step
 from lit_llm.objectives.votes import settle
 from lit_llm.optim import Layers, OptimizerConfig, set_rates
 from lit_llm.schedules import ScheduleConfig
-
-
-class Scorer(Protocol):
-    """A teacher, asked at the student's own targets, without gradients."""
-
-    def logits(self, batch: PackedBatch, /) -> Tensor:
-        """Scores of classes, (M, C)."""
-
-    def scores(self, batch: PackedBatch, /) -> Scores:
-        """Scores of a vocabulary, some rows at a time."""
 
 
 class Objective(LightningModule):

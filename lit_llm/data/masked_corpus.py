@@ -157,7 +157,8 @@ class MaskedCorpus(CorpusDataModule):
 
     def target_counts_of(self, items: ArrowTable) -> dict[str, NDArray[Any]]:
         """As ``target_counts``, of some training items; a teacher is asked for masked tokens."""
-        terms = self.loss_terms()
+        pairs = ["masked", "sentence"] if self._sentence_objective != "none" else []
+        terms = self.loss_terms() or pairs
         if not terms:
             return {}
         masked = self._masking().num_targets_of(items.column("num_maskable"))

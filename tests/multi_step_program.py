@@ -22,6 +22,7 @@ from lit_llm.data.curriculum import CurriculumConfig
 from lit_llm.data.stages import StageConfig
 from lit_llm.freezing import FreezingConfig
 from lit_llm.objectives.distillation import Distillation
+from lit_llm.objectives.matching import MatchConfig
 from lit_llm.objectives.objective import Objective
 from lit_llm.objectives.token_classification import TokenClassification
 from lit_llm.optim import OptimizerConfig
@@ -66,6 +67,8 @@ STAGES = [
 
 DISTILLED = "distilled"
 """The case whose model also learns from a teacher."""
+MATCHED = "matched"
+"""And from what goes on inside a wider one."""
 
 Case = tuple[FreezingConfig, list[Any], dict[str, Any]]
 
@@ -84,6 +87,7 @@ CASES: dict[str, Case] = {
     ),
     "stages": (FreezingConfig(), [OwnOpinion, StagedData], {"stages": STAGES}),
     DISTILLED: (SCHEDULES["two_step"], [], {}),
+    MATCHED: (FreezingConfig(), [], {}),
 }
 
 
@@ -106,6 +110,9 @@ def train(directory: Path, world_size: int, name: str, accumulate: int) -> Any:
     model: Objective = TokenClassification(Backbone(str(directory / "token")), optimizer, schedule)
     if name == DISTILLED:
         model = Distillation(model, str(directory / "teacher"))
+    if name == MATCHED:
+        match = [MatchConfig("hidden_states"), MatchConfig("relations", relation_heads=2)]
+        model = Distillation(model, str(directory / "wide"), match=match)
     data = Sentences(
         train=sentences([3, 9, 1, 14, 6, 2, 5]),
         val=sentences([4, 7, 2], seed=1),

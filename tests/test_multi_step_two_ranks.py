@@ -18,6 +18,7 @@ def found(tmp_path_factory):
     directory = tmp_path_factory.mktemp("ranks")
     save_tiny(directory / "token", AutoModelForTokenClassification, TAGS)
     save_tiny(directory / "teacher", AutoModelForTokenClassification, TAGS, std=0.5)
+    save_tiny(directory / "wide", AutoModelForTokenClassification, TAGS, std=0.5, hidden_size=16)
     run(["tests.multi_step_program", str(directory), "1", "2"])
     return {
         who: torch.load(directory / f"world{who[0]}-rank{who[1]}.pt", weights_only=True)

@@ -79,6 +79,7 @@ class Backbone(nn.Module):
         causal: tokens see only what stands before them.
         packs: several examples per row are exact for this architecture.
         head_loaded: the head came from the source too (same task, same labels).
+        whole: ``at`` computes all of the last block, for whoever looks at it (``inner_states``).
 
     Raises:
         ValueError: source, tokenizer or an override makes no sense (the message says what does).
@@ -100,7 +101,7 @@ class Backbone(nn.Module):
         self.source = source
         self.model: PreTrainedModel | None = None
         self._extra: dict[str, Any] = {}
-        self.head_loaded = False
+        self.head_loaded = self.whole = False
         self._keep_layers = keep_layers
         found = resolve_source(source)
         self._directory = found.directory
@@ -235,6 +236,8 @@ class Backbone(nn.Module):
         """
         if self.model is None:
             raise ValueError("call build() before the backbone runs")
+        if self.whole:
+            return self(batch).flatten(0, 1)[positions_M]  # type: ignore[no-any-return]
         with last_block_at(self.model, positions_M) as reduction:
             hidden: Tensor = self(batch).flatten(0, 1)
         return hidden if reduction.done else hidden[positions_M]

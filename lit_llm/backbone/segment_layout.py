@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
@@ -94,6 +95,15 @@ class SegmentLayout:
             self._tokens.append(batch.segment_starts[member, None] + slot.minimum(last))
             self.buckets.append(Bucket(self.num_slots, len(members), length, slot > last))
             self.num_slots += len(members) * length
+
+    def tokens(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """Of each bucket where its tokens stand in the flattened batch, and which are empty.
+
+        Yields:
+            int64 and bool, (size, length); an empty place repeats its segment's last token.
+        """
+        for bucket, tokens in zip(self.buckets, self._tokens, strict=True):
+            yield tokens, bucket.empty
 
     def rows(self, heads: int) -> tuple[Tensor, Tensor, Tensor]:
         """How (R * L * N, H) head vectors move to the buckets' order and back, all int64.

@@ -257,7 +257,7 @@ class CorpusDataModule(PackedDataModule):
         for what, number in found.items():
             count(notices, what, number)
         table = ArrowTable(directory / "items.arrow")
-        return Block(table, self.target_counts_of(table))
+        return Block(table, self.counts_of_terms(self.target_counts_of(table), table))
 
     @property
     def _all_sources(self) -> list[CorpusSource]:

@@ -126,6 +126,15 @@ class PackedDataModule(LightningDataModule):
         each = items.column("weights") if _holds_texts(items) else _num_units(items)
         return dict.fromkeys(terms, each)
 
+    def counts_of_terms(
+        self, targets: Mapping[str, NDArray[Any]], items: ArrowTable
+    ) -> dict[str, NDArray[Any]]:
+        """``target_counts`` of some training items, but for terms that count something else."""
+        assert self.trainer is not None
+        counted_by = getattr(self.trainer.lightning_module, "counted_by", {})
+        tokens = {name: items.lengths for name in targets if counted_by.get(name) == "tokens"}
+        return {**targets, **tokens}
+
     def targets_of_items(self) -> NDArray[np.int64]:
         """How many scored units each training item has, (B,); an item of a text has one."""
         items = self._items["train"]
@@ -328,9 +337,12 @@ class PackedDataModule(LightningDataModule):
             world_size=self.trainer.world_size,
             num_workers=self.batches.num_workers,
             prepare=self.prepare(split),
-            target_counts=self.target_counts() if split == "train" else None,
+            target_counts=self._term_counts() if split == "train" else None,
             accumulate_grad_batches=self.trainer.accumulate_grad_batches,
         )
+
+    def _term_counts(self) -> dict[str, NDArray[Any]]:
+        return self.counts_of_terms(self.target_counts(), self._items["train"])
 
     def _seed(self) -> int:
         return run_seed() if self.batches.seed is None else self.batches.seed

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from torch import Tensor, nn
 
+from lit_llm.backbone.inner_states import InnerStates, inner_states
 from lit_llm.batch import PackedBatch
 from lit_llm.losses.soft_targets import Divergence
 from lit_llm.objectives.evaluation import Evaluation, Predictions
+from lit_llm.objectives.matching import MatchConfig, Matching, match_names
 from lit_llm.objectives.objective import Objective
 from lit_llm.objectives.scorer import Scorer
 from lit_llm.objectives.teacher import Teacher
@@ -38,10 +41,12 @@ class Distillation(Objective):
         temperature_at_end: likewise.
         cache: the teacher scores each training item once, and its scores are kept on disk for all
             runs and ranks; default where they are scores of classes, and the run sees items again.
+        match: what else is to be like the teacher's: hidden states, attention, ...; each is a term
+            of its own weight beside the others, over tokens.
 
     Raises:
-        ValueError: alpha is outside [0, 1], a temperature is not above 0, there is no teacher, or
-            the student has nothing to ask one for.
+        ValueError: alpha is outside [0, 1], a temperature is not above 0, there is no teacher, the
+            student has nothing to ask one for, or ``match`` does not go with the rest.
 
     Source:
         Hinton et al. 2015, section 2, arXiv:1503.02531.
@@ -58,6 +63,7 @@ class Distillation(Objective):
         alpha_at_end: float | None = None,
         temperature_at_end: float | None = None,
         cache: bool | None = None,
+        match: list[MatchConfig] | None = None,
     ) -> None:
         self._student = (student,)  # no submodule: its parts are this module's own
         super().__init__(student.backbone, student.optimizer_config, student.schedule_config)
@@ -71,10 +77,13 @@ class Distillation(Objective):
         self.divergence: Divergence = divergence
         self.sources = [teacher] if isinstance(teacher, str) else list(teacher)
         self.cache = cache
+        self.inside = dict(zip(match_names(match or []), match or [], strict=True))
+        self.matching: Matching | None = None
         self._teacher: tuple[Scorer, ...] = ()
         self._is_settled = False
         self._check()
         self.term_weights = self._weights(self.alpha[0])
+        self.counted_by = dict.fromkeys(self.inside, "tokens")
 
     @property
     def student(self) -> Objective:
@@ -84,7 +93,7 @@ class Distillation(Objective):
     @property
     def distils(self) -> bool:
         """Whether the teacher is ever asked."""
-        return max(self.alpha) > 0
+        return max(self.alpha) > 0 or bool(self.inside)
 
     def build_head(self) -> nn.Module | None:
         """The student's."""
@@ -96,11 +105,15 @@ class Distillation(Objective):
         super().configure_model()
         self.student.trainer = self.trainer
         if self.trainer.state.fn == "fit" and self.distils:
-            self._teacher, self._is_settled = (Teacher(self.sources, self.student),), False
+            teacher = Teacher(self.sources, self.student)
+            self._teacher, self._is_settled = (teacher,), False
+            if self.inside:
+                backbones = self.backbone, teacher.models[0].backbone
+                self.matching = Matching([*self.inside.values()], *backbones)
 
     def on_fit_end(self) -> None:
         """The teacher is needed no longer."""
-        self._teacher = ()
+        self._teacher, self.matching = (), None
 
     def terms(self, batch: PackedBatch) -> dict[str, tuple[Tensor, Tensor]]:
         """The teacher's term, ``soft``, and the student's own; a single one is called ``hard``."""
@@ -109,9 +122,12 @@ class Distillation(Objective):
         done = self._progress()
         alpha, temperature = _between(self.alpha, done), _between(self.temperature, done)
         self.term_weights = self._weights(alpha)
-        soft, terms = self.student.taught(batch, self._scorer(), temperature, self.divergence)
+        scorer = self._scorer()
+        with self._looking() as inside:
+            soft, terms = self.student.taught(batch, scorer, temperature, self.divergence)
         own = {_HARD.get(name, name): term for name, term in terms.items()}
-        return {"soft": soft, **own}
+        matched = {} if self.matching is None else self.matching.terms(batch, *inside)
+        return {"soft": soft, **own, **matched}
 
     def logits(self, batch: PackedBatch) -> Tensor:
         """The student's."""
@@ -133,6 +149,18 @@ class Distillation(Objective):
         """Into the student."""
         self.student.load_weights(directory)
 
+    @contextmanager
+    def _looking(self) -> Iterator[list[InnerStates]]:
+        """What goes on inside student and teacher, where that is matched."""
+        with ExitStack() as stack:
+            inside = []
+            if self.matching is not None:
+                (teacher,) = self._teacher
+                for model in (self.student, teacher.models[0]):  # type: ignore[attr-defined]
+                    look = inner_states(model.backbone, self.matching.looks_at_heads)
+                    inside.append(stack.enter_context(look))
+            yield inside
+
     def _scorer(self) -> Scorer:
         """The teacher itself, or what it said."""
         (teacher,) = self._teacher
@@ -144,8 +172,8 @@ class Distillation(Objective):
         return self._teacher[0]
 
     def _caches(self) -> bool:
-        if self.cache is not None:
-            return self.cache
+        if self.cache is not None or self.inside:
+            return bool(self.cache)
         trainer = self.trainer
         steps_of_an_epoch = len(trainer.train_dataloader) / trainer.accumulate_grad_batches  # type: ignore[arg-type]
         return self._scores_classes and trainer.estimated_stepping_batches > steps_of_an_epoch
@@ -160,7 +188,8 @@ class Distillation(Objective):
         if not self.distils:
             return own
         hard = {_HARD.get(name, name): (1 - alpha) * weight for name, weight in own.items()}
-        return {"soft": alpha, **hard}
+        matched = {name: config.weight for name, config in self.inside.items()}
+        return {"soft": alpha, **hard, **matched}
 
     def _progress(self) -> float:
         """How much of the run is done, in [0, 1]."""
@@ -178,6 +207,11 @@ class Distillation(Objective):
                     raise ValueError(f"distillation: {key} must be above 0, not {value}")
         if not self.sources:
             raise ValueError("distillation: teacher is empty: name at least one")
+        if self.inside and (self.cache or len(self.sources) > 1):
+            what = "cache: true keeps scores alone" if self.cache else "there are several teachers"
+            raise ValueError(
+                f"distillation: match looks into one teacher in every step, and {what}"
+            )
         kind = type(self.student)
         if self.cache and not self._scores_classes:
             raise ValueError(

@@ -42,6 +42,7 @@ class Objective(LightningModule):
     Attributes:
         term_weights: the loss terms and what each weighs: the step's loss is the sum over terms of
             weight * (sum of losses) / (number of targets).
+        counted_by: of the terms whose count is not that of their labels: ``tokens`` of the batch.
         loss_parts: what callbacks add to the sum of losses of a training batch, from the batch and
             its logits; see ``add_loss_part``.
         requests: what this rank wants to happen after the optimizer step, of ``votes.REQUESTS``.
@@ -69,6 +70,7 @@ class Objective(LightningModule):
         self.schedule_config = schedule
         self.label_names: list[str] = []
         self.term_weights: dict[str, float] = {"loss": 1.0}
+        self.counted_by: dict[str, str] = {}
         self.results: dict[str, dict[str, Any]] = {}
         self.loss_parts: list[Callable[[PackedBatch, Tensor], Tensor]] = []
         self.requests: set[str] = set()

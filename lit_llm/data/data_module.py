@@ -18,6 +18,12 @@ from lit_llm.batch import Item
 from lit_llm.data.augmentation import augmented
 from lit_llm.data.batch_config import BatchConfig
 from lit_llm.data.cache import ArrowTable, build_once, default_cache_dir, fingerprint, write_table
+from lit_llm.data.counts import (
+    counted_otherwise,
+    holds_texts,
+    labels_of_items,
+    units_of_items,
+)
 from lit_llm.data.in_force import checked_max_length, run_seed
 from lit_llm.data.item_fields import example_field
 from lit_llm.data.loader import PackedLoader, Prepare
@@ -109,6 +115,10 @@ class PackedDataModule(LightningDataModule):
         """What is made of an item each time it is served; None to serve it as it is stored."""
         return None
 
+    def add_unlabelled(self, key: str) -> str:
+        """Add training examples whose ``label`` is None; the key that names all of them then."""
+        return key
+
     def loss_terms(self) -> list[str]:
         """Names of the model's loss terms; none where there is one, or the model does not say."""
         assert self.trainer is not None
@@ -123,22 +133,23 @@ class PackedDataModule(LightningDataModule):
         items, terms = self._items["train"], self.loss_terms()
         if not terms:
             return {}
-        each = items.column("weights") if _holds_texts(items) else _num_units(items)
-        return dict.fromkeys(terms, each)
+        return dict.fromkeys(terms, labels_of_items(items))
 
     def counts_of_terms(
         self, targets: Mapping[str, NDArray[Any]], items: ArrowTable
     ) -> dict[str, NDArray[Any]]:
         """``target_counts`` of some training items, but for terms that count something else."""
+        return {**targets, **counted_otherwise(self._counted_by() if targets else {}, items)}
+
+    def _counted_by(self) -> Mapping[str, str]:
         assert self.trainer is not None
-        counted_by = getattr(self.trainer.lightning_module, "counted_by", {})
-        tokens = {name: items.lengths for name in targets if counted_by.get(name) == "tokens"}
-        return {**targets, **tokens}
+        counted_by: Mapping[str, str] = getattr(self.trainer.lightning_module, "counted_by", {})
+        return counted_by
 
     def targets_of_items(self) -> NDArray[np.int64]:
         """How many scored units each training item has, (B,); an item of a text has one."""
         items = self._items["train"]
-        return np.ones(len(items), np.int64) if _holds_texts(items) else _num_units(items)
+        return np.ones(len(items), np.int64) if holds_texts(items) else units_of_items(items)
 
     def packed_pass(self, items: range) -> PackedLoader:
         """Some training items, each once, for one process alone; ids count from the first one."""
@@ -209,6 +220,7 @@ class PackedDataModule(LightningDataModule):
             keys[split] = self._draw_sample(split, keys[split])
         if "train" in keys:
             keys["train"] = self._augment(keys["train"])
+            keys["train"] = self.add_unlabelled(keys["train"])
         if backbone.tokenizer is None:
             self._train_tokenizer(backbone, keys)
         self.max_length = checked_max_length(self.max_length, backbone.max_positions)
@@ -346,12 +358,3 @@ class PackedDataModule(LightningDataModule):
 
     def _seed(self) -> int:
         return run_seed() if self.batches.seed is None else self.batches.seed
-
-
-def _holds_texts(items: ArrowTable) -> bool:
-    """Whether an item is a text, or a window of one that weighs less, rather than words."""
-    return "weights" in items.column_names
-
-
-def _num_units(items: ArrowTable) -> NDArray[np.int64]:
-    return items.list_lengths("unit_ids")

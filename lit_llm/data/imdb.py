@@ -10,6 +10,7 @@ from typing import Any
 from lit_llm.data.archives import unpacked
 from lit_llm.data.batch_config import BatchConfig
 from lit_llm.data.cache import file_hash, fingerprint
+from lit_llm.data.corpus_source import CorpusSource
 from lit_llm.data.data_module import Split
 from lit_llm.data.sample import SampleConfig
 from lit_llm.data.sources import source_hash, split_sources
@@ -42,6 +43,7 @@ class IMDB(TextDataModule):
         batches: how examples are laid out in batches.
         cache_dir: where tokenised data is kept.
         sample: how many examples of each split are used.
+        unlabelled: see ``TextDataModule``.
 
     Source:
         Maas et al. 2011, https://aclanthology.org/P11-1015
@@ -55,8 +57,9 @@ class IMDB(TextDataModule):
         batches: BatchConfig = BatchConfig(),
         cache_dir: str | None = None,
         sample: SampleConfig = SampleConfig(),
+        unlabelled: CorpusSource | None = None,
     ) -> None:
-        super().__init__(truncation, max_length, batches, cache_dir, sample)
+        super().__init__(truncation, max_length, batches, cache_dir, sample, unlabelled)
         self.path = path
 
     def read(self, split: Split) -> Iterable[Mapping[str, Any]]:

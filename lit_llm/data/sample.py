@@ -23,18 +23,20 @@ class SampleConfig:
         train: training examples; all of them by default.
         val: development examples; labels chosen on count as much as those trained on.
         test: test examples, the same for every seed.
-        seed: of ``train`` and ``val``; default the run's ``seed_everything``.
+        unlabelled: of ``data.unlabelled``, beside the training examples; all of them by default.
+        seed: of all but ``test``; default the run's ``seed_everything``.
         augmentation: changed copies of the training examples; none by default.
     """
 
     train: int | None = None
     val: int | None = None
     test: int | None = None
+    unlabelled: int | None = None
     seed: int | None = None
     augmentation: AugmentationConfig | None = None
 
     def __post_init__(self) -> None:
-        for split in _SPLITS:
+        for split in (*_SPLITS, "unlabelled"):
             value = getattr(self, split)
             if value is not None and value < 1:
                 raise ValueError(f"sample.{split} must be at least 1, not {value}")

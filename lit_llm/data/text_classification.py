@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lit_llm.data.batch_config import BatchConfig
+from lit_llm.data.corpus_source import CorpusSource
 from lit_llm.data.data_module import Split
 from lit_llm.data.sample import SampleConfig
 from lit_llm.data.sources import Paths, source_hash, split_sources
@@ -35,6 +36,7 @@ class TextClassification(TextDataModule):
         batches: how examples are laid out in batches.
         cache_dir: where tokenised data is kept.
         sample: how many examples of each split are used.
+        unlabelled: see ``TextDataModule``.
     """
 
     def __init__(
@@ -50,8 +52,9 @@ class TextClassification(TextDataModule):
         batches: BatchConfig = BatchConfig(),
         cache_dir: str | None = None,
         sample: SampleConfig = SampleConfig(),
+        unlabelled: CorpusSource | None = None,
     ) -> None:
-        super().__init__(truncation, max_length, batches, cache_dir, sample)
+        super().__init__(truncation, max_length, batches, cache_dir, sample, unlabelled)
         self.path = path
         self.text_column = text_column
         self.label_column = label_column

@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from lit_llm.losses.weighted_sum import weighted_sum
 
-Divergence = Literal["kl", "reverse_kl", "jensen_shannon", "squared_error"]
+Divergence = Literal["kl", "reverse_kl", "jensen_shannon", "squared_error", "pseudo_labels"]
 
 
 def soft_targets(
@@ -29,11 +29,12 @@ def soft_targets(
     Args:
         student_MC: scores s, (M, C), floating point; half precision is raised to float32 first.
         teacher_MC: scores t, (M, C).
-        temperature: T, above 0; of no effect on ``squared_error``.
+        temperature: T, above 0; of no effect on ``squared_error`` and ``pseudo_labels``.
         divergence: ``kl``: KL(teacher || student); ``reverse_kl``: KL(student || teacher), which
             would rather leave out some of the teacher's answers than cover them all;
             ``jensen_shannon``: the mean KL of both to their mean; ``squared_error``: of the scores
-            themselves, the mean over classes.
+            themselves, the mean over classes; ``pseudo_labels``: the cross-entropy of the class
+            that the teacher finds likeliest, and of nothing else that it says.
         weights_M: (M,), at least 0; see ``weighted_sum``.
 
     Returns:
@@ -46,6 +47,7 @@ def soft_targets(
     Source:
         ``kl``: Hinton et al. 2015, section 2, arXiv:1503.02531. ``reverse_kl``: Gu et al. 2024,
         section 2.1, arXiv:2306.08543. ``squared_error``: Ba and Caruana 2014, section 2.2.
+        ``pseudo_labels``: Lee 2013, section 2.
         Differs: a sum over targets, which the caller divides by their number.
     """
     check_soft_targets(student_MC, teacher_MC, temperature)
@@ -57,6 +59,9 @@ def soft_targets(
     student_MC, teacher_MC = student_MC.to(dtype), teacher_MC.detach().to(dtype)
     if divergence == "squared_error":
         return weighted_sum((student_MC - teacher_MC).square().mean(dim=1), weights_M)
+    if divergence == "pseudo_labels":
+        loss_M = functional.cross_entropy(student_MC, teacher_MC.argmax(dim=1), reduction="none")
+        return weighted_sum(loss_M, weights_M)
     log_q_MC = functional.log_softmax(student_MC / temperature, dim=1)
     log_p_MC = functional.log_softmax(teacher_MC / temperature, dim=1)
     loss_M = temperature**2 * _DIVERGENCES[divergence](log_p_MC, log_q_MC)

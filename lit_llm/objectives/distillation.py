@@ -83,7 +83,8 @@ class Distillation(Objective):
         self._is_settled = False
         self._check()
         self.term_weights = self._weights(self.alpha[0])
-        self.counted_by = dict.fromkeys(self.inside, "tokens")
+        if self.distils:
+            self.counted_by = {"soft": "targets", **dict.fromkeys(self.inside, "tokens")}
 
     @property
     def student(self) -> Objective:

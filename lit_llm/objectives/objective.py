@@ -42,7 +42,8 @@ class Objective(LightningModule):
     Attributes:
         term_weights: the loss terms and what each weighs: the step's loss is the sum over terms of
             weight * (sum of losses) / (number of targets).
-        counted_by: of the terms whose count is not that of their labels: ``tokens`` of the batch.
+        counted_by: of the terms whose count is not that of labels: ``targets``, with or without a
+            label, or ``tokens``.
         loss_parts: what callbacks add to the sum of losses of a training batch, from the batch and
             its logits; see ``add_loss_part``.
         requests: what this rank wants to happen after the optimizer step, of ``votes.REQUESTS``.
@@ -235,7 +236,7 @@ class Objective(LightningModule):
         if others:  # of a single term no count is asked for: a device would have to be waited for
             counts = counts_of_step(self, batch, terms)
             for name, (total, _) in others:
-                share = counts[first] / max(counts[name], 1)
+                share = counts[first] / (counts[name] or 1.0)
                 loss = loss + self.term_weights[name] * share * total
         return loss
 

@@ -102,8 +102,9 @@ class SequenceClassification(Objective):
         return self.head(pooled(self.backbone, batch, self.pooling))  # type: ignore[no-any-return]
 
     def loss(self, logits: Tensor, batch: PackedBatch) -> tuple[Tensor, Tensor]:
-        """The problem's loss summed over texts, and their (weighted) number."""
+        """The problem's loss summed over labelled texts, and their (weighted) number."""
         labels, weights = batch.targets["labels"], batch.targets.get("weights")
+        weights = batch.targets.get("label_weights", weights)
         if self.problem_type == "regression":
             return squared_error(logits.squeeze(-1), labels.float(), weights)
         if self.problem_type == "multi_label_classification":

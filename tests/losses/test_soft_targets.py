@@ -57,6 +57,17 @@ def test_hand_values() -> None:
     assert error.item() == pytest.approx(math.log(3.0) ** 2 / 2)
 
 
+def test_pseudo_labels_are_the_cross_entropy_of_the_teachers_first_choice() -> None:
+    student, teacher, weights = scores()
+    total, count = soft_targets(student, teacher, 3.0, "pseudo_labels", weights)
+    expected = cross_entropy(student, teacher.argmax(dim=1), weights)
+    torch.testing.assert_close((total, count), expected)
+    # Scores ln 3 and 0 of a student that is told the second: -ln(1/4).
+    one, other = torch.tensor([[math.log(3.0), 0.0]]), torch.tensor([[1.0, 1.1]])
+    found = soft_targets(one, other, divergence="pseudo_labels")[0]
+    assert found.item() == pytest.approx(math.log(4.0))
+
+
 def test_at_one_it_is_the_cross_entropy_but_for_the_teachers_entropy() -> None:
     student, teacher, _ = scores()
     p = torch.softmax(teacher.detach(), dim=1)

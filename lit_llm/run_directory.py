@@ -144,10 +144,30 @@ def render_report(results: Mapping[str, Any], splits: Mapping[str, Mapping[str, 
     lines += [f"| {name} | {_short(value)} |" for name, value in results["metrics"].items()]
     for name, value in (results.get("references") or {}).items():
         lines.append(f"| *{name.replace('_', ' ')} (reference)* | {_short(value)} |")
+    lines += _student_and_teacher(results.get("distillation") or {})
     for split, result in splits.items():
         if result["text"]:
             lines += ["", f"## {split}", "", "```", result["text"].rstrip(), "```"]
     return "\n".join(lines) + "\n"
+
+
+def _student_and_teacher(facts: Mapping[str, Any]) -> list[str]:
+    """How a student compares with its teacher, as a table."""
+    if not facts:
+        return []
+    lines = ["", "## Student and teacher", "", "| | student | teacher |", "| --- | ---: | ---: |"]
+    for key in ("parameters", "bytes", "latency_ms", "tokens_per_second"):
+        ours, theirs = facts["student"][key], facts["teacher"][key]
+        lines.append(f"| {key.replace('_', ' ')} | {_short(ours)} | {_short(theirs)} |")
+    lines.append("")
+    for name, part in facts["retained"].items():
+        lines.append(
+            f"- {name}: {100 * part:.1f} % of the teacher's, which has "
+            f"{facts['teacher']['metrics'][name]:.4f}"
+        )
+    for split, part in facts["agreement"].items():
+        lines.append(f"- {split}: both say the same of {100 * part:.1f} %")
+    return lines
 
 
 def _short(value: Any) -> str:

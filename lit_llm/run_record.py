@@ -44,7 +44,7 @@ def finish_fit(trainer: Trainer, model: Objective, data: PackedDataModule, run_d
         rank_zero_info(f"scoring the best model (step {keeper.best['step']})")
     splits = [split for split in ("val", "test") if data.has_split(split)]  # type: ignore[arg-type]
     _score(trainer, model, data, splits)
-    _write(run_dir, model, facts, splits)
+    _write(run_dir, model, facts | model.closing_facts(splits), splits)
 
 
 def finish_evaluation(

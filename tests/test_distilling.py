@@ -31,11 +31,41 @@ def results(path):
     return json.loads((path / "results.json").read_text())
 
 
+def check_comparison(student, teacher, report):
+    """What the run says of its teacher is what the teacher's own run says."""
+    found = student["distillation"]
+    ours, theirs = found["student"], found["teacher"]
+    assert theirs["metrics"] == pytest.approx(teacher["metrics"], abs=1e-6)
+    assert ours["parameters"] == student["num_parameters"]
+    assert theirs["bytes"] == 4 * theirs["parameters"] == 4 * teacher["num_parameters"]
+    for model in (ours, theirs):
+        assert model["latency_ms"] > 0
+        assert model["tokens_per_second"] > 0
+    assert found["speedup"]["latency"] == theirs["latency_ms"] / ours["latency_ms"]
+    key = "test/entity_f1"
+    if teacher["metrics"][key]:
+        assert found["retained"][key] == student["metrics"][key] / theirs["metrics"][key]
+    predictions = [
+        [json.loads(line) for line in (report.parents[1] / name / "predictions.jsonl").open()]
+        for name in ("student", "teacher")
+    ]
+    same = [
+        one == other
+        for a, b in zip(*predictions, strict=True)
+        for one, other in zip(a["prediction"], b["prediction"], strict=True)
+    ]
+    assert found["agreement"]["test"] == sum(same) / len(same)
+    text = report.read_text()
+    assert "## Student and teacher" in text
+    assert "both say the same of" in text
+
+
 def test_a_distilled_run_is_scored_read_and_taught_from_like_any_other(taught, tmp_path, capsys):
     words = ["fit", "--config", write_config(tmp_path / "s.yaml", taught)]
     assert main([*words, *to("student")]) == 0
     found = results(tmp_path / "student")
     assert found["num_parameters"] == results(tmp_path / "teacher")["num_parameters"]
+    check_comparison(found, results(tmp_path / "teacher"), tmp_path / "student" / "report.md")
     assert main(["test", "--run", "student"]) == 0
     again = results(tmp_path / "student" / "test")["metrics"]
     assert again["test/loss"] == pytest.approx(found["metrics"]["test/loss"])
@@ -61,7 +91,12 @@ def test_a_student_can_be_made_of_its_teachers_layers(taught, tmp_path):
     assert scored == pytest.approx(small["metrics"]["test/loss"])
 
 
-def test_it_resumes_with_its_teacher(taught, tmp_path):
+@pytest.mark.parametrize("matches", [False, True])
+def test_it_resumes_with_its_teacher(taught, tmp_path, matches):
+    if matches:  # a map from one width to the other learns, too
+        taught["model"]["init_args"]["match"] = [{"what": "hidden_states", "layers": "top"}]
+        student = taught["model"]["init_args"]["student"]
+        student["init_args"]["backbone"]["source"] = "mini"
     taught["trainer"]["max_epochs"] = 4
     whole = write_config(tmp_path / "whole.yaml", taught)
     taught["trainer"]["max_epochs"] = 2

@@ -323,17 +323,23 @@ class PackedDataModule(LightningDataModule):
 
     def val_dataloader(self) -> PackedLoader | list[Any]:
         """The development set, each item once; nothing if there is none."""
-        return self._evaluation_loader("val") if "val" in self._items else []
+        return self.evaluation_loader("val") if "val" in self._items else []
 
     def test_dataloader(self) -> PackedLoader:
         """The test set, each item once."""
-        return self._evaluation_loader("test")
+        return self.evaluation_loader("test")
 
-    def _evaluation_loader(self, split: Split) -> PackedLoader:
+    def evaluation_loader(self, split: Split, tokens_per_batch: int | None = None) -> PackedLoader:
+        """This rank's part of a split, each item once.
+
+        Args:
+            split: which.
+            tokens_per_batch: default ``batches.eval_tokens_per_batch``; 1 for single items.
+        """
         assert self.trainer is not None
         plan = EvaluationPlan(
             self._items[split].lengths,
-            tokens_per_batch=self.batches.eval_tokens_per_batch,
+            tokens_per_batch=tokens_per_batch or self.batches.eval_tokens_per_batch,
             packs=self._backbone().packs,
             world_size=self.trainer.world_size,
         )

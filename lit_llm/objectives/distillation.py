@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from lit_llm.backbone.inner_states import InnerStates, inner_states
 from lit_llm.batch import PackedBatch
 from lit_llm.losses.soft_targets import Divergence
+from lit_llm.objectives.comparison import compared
 from lit_llm.objectives.evaluation import Evaluation, Predictions
 from lit_llm.objectives.matching import MatchConfig, Matching, match_names
 from lit_llm.objectives.objective import Objective
@@ -43,6 +44,8 @@ class Distillation(Objective):
             runs and ranks; default where they are scores of classes, and the run sees items again.
         match: what else is to be like the teacher's: hidden states, attention, ...; each is a term
             of its own weight beside the others, over tokens.
+        compare: when the run has ended, the teacher is scored, and both are timed, for
+            ``results.json`` and the report.
 
     Raises:
         ValueError: alpha is outside [0, 1], a temperature is not above 0, there is no teacher, the
@@ -64,6 +67,7 @@ class Distillation(Objective):
         temperature_at_end: float | None = None,
         cache: bool | None = None,
         match: list[MatchConfig] | None = None,
+        compare: bool = True,
     ) -> None:
         self._student = (student,)  # no submodule: its parts are this module's own
         super().__init__(student.backbone, student.optimizer_config, student.schedule_config)
@@ -76,7 +80,7 @@ class Distillation(Objective):
         )
         self.divergence: Divergence = divergence
         self.sources = [teacher] if isinstance(teacher, str) else list(teacher)
-        self.cache = cache
+        self.cache, self.compare = cache, compare
         self.inside = dict(zip(match_names(match or []), match or [], strict=True))
         self.matching: Matching | None = None
         self._teacher: tuple[Scorer, ...] = ()
@@ -145,6 +149,14 @@ class Distillation(Objective):
     def score(self, predictions: Predictions, examples: Any) -> dict[str, Any]:
         """The student's."""
         return self.student.score(predictions, examples)
+
+    def closing_facts(self, splits: Sequence[str]) -> dict[str, Any]:
+        """How the student compares with its teacher."""
+        results = {split: self.results[split] for split in splits if split in self.results}
+        if not (self.distils and self.compare and results):
+            return {}
+        teacher = Teacher(self.sources, self.student)
+        return {"distillation": compared(self.student, teacher, self.trainer, results)}
 
     def load_weights(self, directory: str | Path) -> None:
         """Into the student."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -145,6 +145,10 @@ class Objective(LightningModule):
                 f"{type(self).__name__} computes its loss itself: nothing can be added"
             )
         self.loss_parts.append(part)
+
+    def closing_facts(self, splits: Sequence[str]) -> dict[str, Any]:
+        """What ``results.json`` says beside the scores, which ``results`` has by now."""
+        return {}
 
     def evaluation(self) -> Evaluation:
         """What collects an evaluation epoch; a new one for each."""

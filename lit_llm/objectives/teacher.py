@@ -15,6 +15,7 @@ from torch import Tensor
 from lit_llm.backbone.backbone import Backbone
 from lit_llm.batch import PackedBatch
 from lit_llm.losses.linear_soft_targets import Scores, linear_scores
+from lit_llm.objectives.evaluation import Evaluation, UnitEvaluation
 from lit_llm.objectives.objective import Objective
 from lit_llm.objectives.saved import saved_objective
 
@@ -39,6 +40,7 @@ class Teacher:
     """
 
     def __init__(self, sources: Sequence[str], student: Objective) -> None:
+        self.sources = list(sources)
         self.models: list[Objective] = []
         self._orders: list[Tensor] = []
         for source in sources:
@@ -77,6 +79,23 @@ class Teacher:
         return torch.stack(found).mean(dim=0)
 
     @torch.no_grad()
+    def terms(self, batch: PackedBatch) -> None:
+        """Do what ``Objective.terms`` does, for whoever measures how long it takes."""
+        for model in self.models:
+            model.terms(batch)
+
+    def evaluation(self, student: Objective, trainer: Any) -> Evaluation:
+        """What collects the teacher's answers, and scores them as the student's are.
+
+        Of a language model, that of the first teacher.
+        """
+        if self._orders:
+            return UnitEvaluation(_Speaks(student, self))
+        model = self.models[0]
+        model.trainer = trainer
+        return model.evaluation()
+
+    @torch.no_grad()
     def scores(self, batch: PackedBatch) -> Scores:
         """Scores of the vocabulary at the student's own targets, some rows at a time."""
         each = [linear_scores(*model.output(batch)) for model in self.models]  # type: ignore[operator]
@@ -86,6 +105,16 @@ class Teacher:
             return torch.stack([scores(rows) for scores in each]).mean(dim=0)
 
         return each[0] if len(each) == 1 else mean
+
+
+class _Speaks:
+    """A student with somebody else's scores."""
+
+    def __init__(self, student: Objective, teacher: Teacher) -> None:
+        self._student, self.logits = student, teacher.logits
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._student, name)
 
 
 def _load(source: str, student: Objective) -> Objective:

@@ -30,6 +30,8 @@ def small_data(kind, root, monkeypatch):
         for split in ("train", "test"):
             rows = [{"text": f"review {i} of {split}", "label": i // 40} for i in range(80)]
             pq.write_table(pa.Table.from_pylist(rows), root / f"{split}.parquet")
+        free = [{"text": f"review {i} without a label"} for i in range(20)]
+        pq.write_table(pa.Table.from_pylist(free), root / "unsupervised.parquet")
     elif kind.endswith("Corpus"):
         sources = ["--data.sources", '[{"path": "toy"}]', "--data.leave_out", "null"]
         batches = ["--data.batches.tokens_per_batch", "2048", "--data.batches.num_workers", "0"]
@@ -57,19 +59,27 @@ def test_configuration_runs_a_few_steps(config, tmp_path, monkeypatch):
     content = yaml.safe_load(config.read_text())
     words = small_data(content["data"]["class_path"], tmp_path / "data", monkeypatch)
     # What needs a hub or an optional package is replaced by a tiny model from scratch.
-    size = "gpt2-tiny" if config.parent.name == "causal_lm" else "tiny"
+    size = "gpt2-tiny" if content["data"]["class_path"].endswith("CausalCorpus") else "tiny"
     scratch = ["--model.backbone.source", size, "--model.backbone.tokenizer", "train:300"]
     smoke = ["--config", str(ROOT / "smoke.yaml"), "--trainer.enable_progress_bar", "false"]
     run = tmp_path / "run"
     if config.parent.name == "distillation":
         student = content["model"]["init_args"]["student"]
         student["init_args"]["backbone"].pop("keep_layers", None)
+        labelled = dict(content["data"]["init_args"])
+        unlabelled = labelled.pop("unlabelled", None)
+        labelled.pop("sample", None)
         file, teacher = tmp_path / "teacher.yaml", str(tmp_path / "teacher")
-        file.write_text(yaml.safe_dump({**content, "model": student}))
+        data = {**content["data"], "init_args": labelled}
+        file.write_text(yaml.safe_dump({**content, "model": student, "data": data}))
         scored = [*smoke, *words, *scratch, "--run_dir", teacher]
         assert main(["fit", "--config", str(file), *scored]) == 0
         scratch = ["--model.teacher", teacher, "--model.student.backbone.source", teacher]
         scratch += ["--model.student.backbone.keep_layers", "[1]"]
+        if unlabelled:
+            free = tmp_path / "data" / "unsupervised.parquet"
+            scratch += ["--data.unlabelled.path", str(free)]
+            scratch += ["--data.sample.train", "30", "--data.sample.unlabelled", "10"]
     words += [*scratch, "--run_dir", str(run)]
     assert main(["fit", "--config", str(config), *smoke, *words]) == 0
     results = json.loads((run / "results.json").read_text())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any, final
 
@@ -43,6 +42,7 @@ from lit_llm.backbone.tokenizer import (
     check_fits,
     check_same_vocabulary,
     load_tokenizer,
+    tokenizer_state,
     tokenizer_to_train,
     with_padding,
 )
@@ -141,11 +141,7 @@ class Backbone(nn.Module):
 
     def tokenizer_state(self) -> dict[str, Any]:
         """All that decides how the tokenizer cuts a text, as plain data."""
-        assert self.tokenizer is not None
-        state: dict[str, Any] = json.loads(self.tokenizer.backend_tokenizer.to_str())
-        for setting in ("truncation", "padding"):  # of the last call, not of the tokenizer
-            state.pop(setting, None)
-        return state
+        return tokenizer_state(self.tokenizer)
 
     def build(self, task: Any = AutoModel, **config: Any) -> nn.Module | None:
         """Create the weights, once.

@@ -250,6 +250,7 @@ def saved_run_config(run_dir: Path) -> str:
         "tokenizer": None,
         "init_from": None,
         "keep_layers": None,
+        "keep_width": None,
     }
     config["model"]["init_args"]["backbone"] |= best
     return yaml.safe_dump(config, sort_keys=False)

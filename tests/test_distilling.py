@@ -79,14 +79,16 @@ def test_a_distilled_run_is_scored_read_and_taught_from_like_any_other(taught, t
     assert main([*words, *assistant, *to("second")]) == 0
 
 
-def test_a_student_can_be_made_of_its_teachers_layers(taught, tmp_path):
-    backbone = {"source": "teacher", "keep_layers": [1]}
+def test_a_student_can_be_cut_out_of_its_teacher(taught, tmp_path):
+    backbone = {"source": "teacher", "keep_layers": [1], "keep_width": {"hidden_size": 64}}
     taught["model"]["init_args"]["student"]["init_args"]["backbone"] = backbone
     config = write_config(tmp_path / "s.yaml", taught)
     assert main(["fit", "--config", config, *to("student")]) == 0
     assert main(["test", "--run", "student"]) == 0
     small, large = (results(tmp_path / name) for name in ("student", "teacher"))
     assert small["num_parameters"] < large["num_parameters"]
+    saved = yaml.safe_load((tmp_path / "student" / "test" / "config.yaml").read_text())
+    assert saved["model"]["init_args"]["backbone"]["keep_width"] is None  # done already
     scored = results(tmp_path / "student" / "test")["metrics"]["test/loss"]
     assert scored == pytest.approx(small["metrics"]["test/loss"])
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any, final
 
@@ -21,9 +20,11 @@ from lit_llm.backbone.attention import implementation_name, mask_dtype, segment_
 from lit_llm.backbone.building import build_model, save_model, settle_padding
 from lit_llm.backbone.dropout import set_dropout
 from lit_llm.backbone.keep_layers import keep_layers
+from lit_llm.backbone.keep_width import KeepWidth, check_width
 from lit_llm.backbone.last_block import last_block_at
 from lit_llm.backbone.layer_groups import LayerGroups, layer_groups, layer_modules
 from lit_llm.backbone.loading import LoadReport, transfer
+from lit_llm.backbone.narrowing import narrowed
 from lit_llm.backbone.packed_inputs import (
     PACKABLE,
     check_lengths,
@@ -43,6 +44,7 @@ from lit_llm.backbone.tokenizer import (
     check_fits,
     check_same_vocabulary,
     load_tokenizer,
+    tokenizer_state,
     tokenizer_to_train,
     with_padding,
 )
@@ -66,6 +68,7 @@ class Backbone(nn.Module):
         init_from: a run or directory whose backbone weights, and nothing else, are copied in.
         keep_layers: the blocks that are kept, from 0 upwards; the others are left out once the
             weights are there, which makes a student of its teacher. Default all.
+        keep_width: the narrower model that is made of what is left then, the head with it.
         hidden_dropout: overrides the configuration's probability.
         attention_dropout: likewise, on the attention weights.
         attn_implementation: ``sdpa``, ``eager``, or ``segments``: each segment on its own, the
@@ -93,6 +96,7 @@ class Backbone(nn.Module):
         tokenizer: str | None = None,
         init_from: str | None = None,
         keep_layers: list[int] | None = None,
+        keep_width: KeepWidth | None = None,
         hidden_dropout: float | None = None,
         attention_dropout: float | None = None,
         attn_implementation: str | None = None,
@@ -102,13 +106,15 @@ class Backbone(nn.Module):
         self.model: PreTrainedModel | None = None
         self._extra: dict[str, Any] = {}
         self.head_loaded = self.whole = False
-        self._keep_layers = keep_layers
+        self._keep_layers, self._keep_width = keep_layers, keep_width
         found = resolve_source(source)
         self._directory = found.directory
         self._init_from = find_directory(init_from, "backbone.init_from") if init_from else None
         self.config: PreTrainedConfig = (
             load_config(found.directory) if found.directory else config_of_size(source)
         )
+        if keep_width is not None:
+            check_width(keep_width, self.config, from_scratch=found.directory is None)
         set_dropout(self.config, hidden_dropout, attention_dropout)
         self.causal = is_causal(self.config)
         self.packs = self.config.model_type in PACKABLE
@@ -142,11 +148,7 @@ class Backbone(nn.Module):
 
     def tokenizer_state(self) -> dict[str, Any]:
         """All that decides how the tokenizer cuts a text, as plain data."""
-        assert self.tokenizer is not None
-        state: dict[str, Any] = json.loads(self.tokenizer.backend_tokenizer.to_str())
-        for setting in ("truncation", "padding"):  # of the last call, not of the tokenizer
-            state.pop(setting, None)
-        return state
+        return tokenizer_state(self.tokenizer)
 
     def build(self, task: Any = AutoModel, **config: Any) -> nn.Module | None:
         """Create the weights, once.
@@ -175,9 +177,13 @@ class Backbone(nn.Module):
             if self._init_from is not None:
                 check_same_vocabulary(self.tokenizer, self._init_from)
                 report = report.followed_by(transfer(model, self._init_from, model.config))
-        if self._keep_layers is not None:
-            keep_layers(model, self._keep_layers)
-            report.loaded = [f"{what} (blocks {self._keep_layers})" for what in report.loaded]
+            if self._keep_layers is not None:
+                keep_layers(model, self._keep_layers)
+                report.note(f"blocks {self._keep_layers}")
+            if self._keep_width is not None:
+                width = self._keep_width
+                report.note(f"hidden size {width.hidden_size} of {model.config.hidden_size}")
+                model, head = narrowed(model, head, width, task, self._attention)
         self.model, self.config, self.head_loaded = model, model.config, report.head
         settle_padding(model, self.tokenizer)
         self._extra = {"use_cache": False} if takes_argument(model, "use_cache") else {}

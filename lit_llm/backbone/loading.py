@@ -42,6 +42,10 @@ class LoadReport:
         loaded = ["head"] * self.head + transferred.loaded
         return LoadReport(loaded, self.new, self.unused + transferred.unused, self.head)
 
+    def note(self, part: str) -> None:
+        """Say that of what was loaded only a part is kept."""
+        self.loaded = [f"{what} ({part})" for what in self.loaded]
+
     def __str__(self) -> str:
         parts = [f"loaded {what}" for what in self.loaded]
         parts += [f"new: {_listed(self.new)}"] * bool(self.new)

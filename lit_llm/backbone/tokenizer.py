@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -80,6 +81,14 @@ def tokenizer_to_train(spec: str | None, decoder: bool) -> dict[str, Any] | None
         "vocab_size": int(match["size"] or _DEFAULT_VOCAB_SIZE),
         "special_tokens": "gpt2" if decoder else "bert",
     }
+
+
+def tokenizer_state(tokenizer: PreTrainedTokenizerFast) -> dict[str, Any]:
+    """All that decides how a tokenizer cuts a text, as plain data."""
+    state: dict[str, Any] = json.loads(tokenizer.backend_tokenizer.to_str())
+    for setting in ("truncation", "padding"):  # of the last call, not of the tokenizer
+        state.pop(setting, None)
+    return state
 
 
 def check_fits(tokenizer: PreTrainedTokenizerFast, vocab_size: int, source: str) -> None:

@@ -45,7 +45,7 @@ class Distillation(Objective):
         match: what else is to be like the teacher's: hidden states, attention, ...; each is a term
             of its own weight beside the others, over tokens.
         compare: when the run has ended, the teacher is scored, and both are timed, for
-            ``results.json`` and the report.
+            ``results.json`` and the report; default where the teacher was ever asked.
 
     Raises:
         ValueError: alpha is outside [0, 1], a temperature is not above 0, there is no teacher, the
@@ -67,7 +67,7 @@ class Distillation(Objective):
         temperature_at_end: float | None = None,
         cache: bool | None = None,
         match: list[MatchConfig] | None = None,
-        compare: bool = True,
+        compare: bool | None = None,
     ) -> None:
         self._student = (student,)  # no submodule: its parts are this module's own
         super().__init__(student.backbone, student.optimizer_config, student.schedule_config)
@@ -153,7 +153,8 @@ class Distillation(Objective):
     def closing_facts(self, splits: Sequence[str]) -> dict[str, Any]:
         """How the student compares with its teacher."""
         results = {split: self.results[split] for split in splits if split in self.results}
-        if not (self.distils and self.compare and results):
+        wanted = self.distils if self.compare is None else self.compare
+        if not (wanted and results):
             return {}
         teacher = Teacher(self.sources, self.student)
         return {"distillation": compared(self.student, teacher, self.trainer, results)}

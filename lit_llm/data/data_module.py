@@ -127,19 +127,53 @@ class PackedDataModule(LightningDataModule):
         return dict.fromkeys(terms, each)
 
     def targets_of_items(self) -> NDArray[np.int64]:
-        """How many scored units each training item has, (B,); an item of a text has one."""
+        """How many targets each training item has in any of its fixed forms, (B,).
+
+        Here its scored units; an item of a text has one.
+        """
         items = self._items["train"]
         return np.ones(len(items), np.int64) if _holds_texts(items) else _num_units(items)
 
-    def packed_pass(self, items: range) -> PackedLoader:
-        """Some training items, each once, for one process alone; ids count from the first one."""
-        some = Selection(self._items["train"], items)
+    def num_variants(self) -> int:
+        """In how many fixed forms each training item is served; 1 as it is stored.
+
+        Raises:
+            ValueError: it has no fixed ones, and what was computed once would not be true again.
+        """
+        return 1
+
+    def prepare_variant(self) -> Prepare | None:
+        """What makes an item's fixed form, as ``prepare`` serves it: (item, form, item's id)."""
+        return None
+
+    def variant_options(self) -> Any:
+        """Plain data: what an item's fixed forms depend on beside the item as it is stored."""
+        return None
+
+    def packed_pass(self, entries: range) -> PackedLoader:
+        """Some training items in some of their fixed forms, each once, for one process alone.
+
+        Args:
+            entries: ``item * num_variants + variant``; the batches' ids count from the first one.
+        """
+        variants, prepare = self.num_variants(), self.prepare_variant()
+
+        def form(item: Item, _: int, entry: int) -> Item:
+            item_id, variant = divmod(entries.start + entry, variants)
+            return item if prepare is None else prepare(item, variant, item_id)
+
+        places = np.asarray(entries) // variants
         plan = EvaluationPlan(
-            self._items["train"].lengths[items.start : items.stop],
+            self._items["train"].lengths[places],
             tokens_per_batch=self.batches.eval_tokens_per_batch,
             packs=self._backbone().packs,
         )
-        return PackedLoader(some, plan, pad_token_id=self._backbone().tokenizer.pad_token_id)
+        return PackedLoader(
+            Selection(self._items["train"], places.tolist()),
+            plan,
+            pad_token_id=self._backbone().tokenizer.pad_token_id,
+            prepare=form,
+        )
 
     def item_weights(self) -> NDArray[Any] | None:
         """How often each training item is seen in a data epoch; None for once."""

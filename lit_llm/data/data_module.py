@@ -21,6 +21,7 @@ from lit_llm.data.cache import ArrowTable, build_once, default_cache_dir, finger
 from lit_llm.data.in_force import checked_max_length, run_seed
 from lit_llm.data.item_fields import example_field
 from lit_llm.data.loader import PackedLoader, Prepare
+from lit_llm.data.packed_pass import packed_pass
 from lit_llm.data.packing import EvaluationPlan
 from lit_llm.data.plan_of_run import plan_of_run
 from lit_llm.data.sample import SampleConfig, Selection
@@ -151,29 +152,10 @@ class PackedDataModule(LightningDataModule):
         return None
 
     def packed_pass(self, entries: range) -> PackedLoader:
-        """Some training items in some of their fixed forms, each once, for one process alone.
-
-        Args:
-            entries: ``item * num_variants + variant``; the batches' ids count from the first one.
-        """
+        """Some training items in some of their fixed forms; ``item * num_variants + variant``."""
         variants, prepare = self.num_variants(), self.prepare_variant()
-
-        def form(item: Item, _: int, entry: int) -> Item:
-            item_id, variant = divmod(entries.start + entry, variants)
-            return item if prepare is None else prepare(item, variant, item_id)
-
-        places = np.asarray(entries) // variants
-        plan = EvaluationPlan(
-            self._items["train"].lengths[places],
-            tokens_per_batch=self.batches.eval_tokens_per_batch,
-            packs=self._backbone().packs,
-        )
-        return PackedLoader(
-            Selection(self._items["train"], places.tolist()),
-            plan,
-            pad_token_id=self._backbone().tokenizer.pad_token_id,
-            prepare=form,
-        )
+        backbone = self._backbone()
+        return packed_pass(self._items["train"], entries, self.batches, backbone, variants, prepare)
 
     def item_weights(self) -> NDArray[Any] | None:
         """How often each training item is seen in a data epoch; None for once."""

@@ -89,15 +89,14 @@ def linear_top_k_targets(
     dtype = check_linear(features_MD, weight_VD, None, bias_V, chunk_tokens)
     _check(teacher, len(features_MD), len(weight_VD), temperature, divergence)
     kept_is_all = teacher.ids.shape[1] == len(weight_VD)
-    log_p_MK = teacher.log_probabilities
-    if not kept_is_all:
-        log_p_MK = torch.cat([log_p_MK, teacher.log_rest.unsqueeze(1)], dim=1)
 
     def losses_(rows: slice, logits_mV: Tensor) -> Tensor:
-        ids_mk = teacher.ids[rows]
+        ids_mk, log_p_mK = teacher.ids[rows], teacher.log_probabilities[rows]
+        if not kept_is_all:
+            log_p_mK = torch.cat([log_p_mK, teacher.log_rest[rows].unsqueeze(1)], dim=1)
         outcomes_mK, log_rest_m1 = _joined_(logits_mV.div_(temperature), ids_mk, kept_is_all)
         with torch.enable_grad():
-            total, _ = soft_targets(outcomes_mK.requires_grad_(), log_p_MK[rows], 1.0, divergence)
+            total, _ = soft_targets(outcomes_mK.requires_grad_(), log_p_mK, 1.0, divergence)
             total = temperature**2 * total
         slope_mK = torch.autograd.grad(total, outcomes_mK)[0] / temperature
         # Of a word of the rest: the slope of the rest times the word's share of it.

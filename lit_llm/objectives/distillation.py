@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from lit_llm.batch import PackedBatch
 from lit_llm.losses.soft_targets import Divergence
 from lit_llm.objectives.evaluation import Evaluation, Predictions
+from lit_llm.objectives.kept_words import kept_words
 from lit_llm.objectives.objective import Objective
 from lit_llm.objectives.scorer import Scorer
 from lit_llm.objectives.teacher import Teacher
@@ -38,10 +39,16 @@ class Distillation(Objective):
         temperature_at_end: likewise.
         cache: the teacher scores each training item once, and its scores are kept on disk for all
             runs and ranks; default where they are scores of classes, and the run sees items again.
+        top_k: of a language model's teacher, how many of the likeliest words at each target
+            ``cache: true`` keeps, beside the mass of all others; default 64.
+
+    Attributes:
+        kept_mass: of a language model's cache, the mean mass of what is kept; None until it is
+            open.
 
     Raises:
-        ValueError: alpha is outside [0, 1], a temperature is not above 0, there is no teacher, or
-            the student has nothing to ask one for.
+        ValueError: alpha is outside [0, 1], a temperature is not above 0, there is no teacher, the
+            student has nothing to ask one for, or as ``kept_words``.
 
     Source:
         Hinton et al. 2015, section 2, arXiv:1503.02531.
@@ -58,6 +65,7 @@ class Distillation(Objective):
         alpha_at_end: float | None = None,
         temperature_at_end: float | None = None,
         cache: bool | None = None,
+        top_k: int | None = None,
     ) -> None:
         self._student = (student,)  # no submodule: its parts are this module's own
         super().__init__(student.backbone, student.optimizer_config, student.schedule_config)
@@ -74,6 +82,8 @@ class Distillation(Objective):
         self._teacher: tuple[Scorer, ...] = ()
         self._is_settled = False
         self._check()
+        self.words = kept_words(student, cache, top_k, self.temperature, divergence)
+        self.kept_mass: float | None = None
         self.term_weights = self._weights(self.alpha[0])
 
     @property
@@ -96,6 +106,8 @@ class Distillation(Objective):
         super().configure_model()
         self.student.trainer = self.trainer
         if self.trainer.state.fn == "fit" and self.distils:
+            if self.words is not None:
+                self.trainer.datamodule.num_variants()  # type: ignore[attr-defined]  # or say why
             self._teacher, self._is_settled = (Teacher(self.sources, self.student),), False
 
     def on_fit_end(self) -> None:
@@ -139,7 +151,8 @@ class Distillation(Objective):
         if not self._is_settled and isinstance(teacher, Teacher):
             teacher.to(self.device)
             if self._caches():
-                self._teacher = (cached(teacher, self.trainer, self.device),)
+                kept = cached(teacher, self.trainer, self.device, self.words)
+                self._teacher, self.kept_mass = (kept,), kept.kept_mass
             self._is_settled = True
         return self._teacher[0]
 
@@ -179,11 +192,6 @@ class Distillation(Objective):
         if not self.sources:
             raise ValueError("distillation: teacher is empty: name at least one")
         kind = type(self.student)
-        if self.cache and not self._scores_classes:
-            raise ValueError(
-                f"distillation: cache: true needs scores of classes; for {kind.__name__} the "
-                "teacher scores words anew in every step"
-            )
         if kind.terms is not Objective.terms and kind.taught is Objective.taught:
             raise ValueError(
                 f"distillation: {kind.__name__} has terms of its own, and no method taught to say "

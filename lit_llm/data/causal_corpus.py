@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from lit_llm.batch import Item
@@ -98,7 +99,28 @@ class CausalCorpus(CorpusDataModule):
 
     def target_counts_of(self, items: ArrowTable) -> dict[str, NDArray[Any]]:
         """As ``target_counts``, of some training items."""
-        return dict.fromkeys(self.loss_terms(), items.lengths - items.column("first") - 1)
+        return dict.fromkeys(self.loss_terms(), _num_targets(items))
+
+    def targets_of_items(self) -> NDArray[np.int64]:
+        """Tokens to predict of each training item, (B,)."""
+        return _num_targets(self._items["train"])
+
+    def num_variants(self) -> int:
+        """One, as it is stored.
+
+        Raises:
+            ValueError: items are not kept, or documents are joined.
+        """
+        if self.stream:
+            raise ValueError(
+                "data.stream: true joins documents, and a teacher's words are kept for documents "
+                "one by one: set it to false, or leave model.cache at false"
+            )
+        return super().num_variants()
+
+    def prepare_variant(self) -> Prepare:
+        """Each token's successor is its label."""
+        return _prepared
 
     def item_options(self) -> dict[str, Any]:
         """How documents are cut."""
@@ -107,6 +129,12 @@ class CausalCorpus(CorpusDataModule):
     def prepare(self, split: Split) -> Prepare:
         """Each token's successor is its label."""
         return _prepared
+
+
+def _num_targets(items: ArrowTable) -> NDArray[np.int64]:
+    """Tokens to predict of each item, (B,)."""
+    targets: NDArray[np.int64] = items.lengths - items.column("first") - 1
+    return targets
 
 
 def _prepared(item: Item, batch: int, item_id: int) -> Item:

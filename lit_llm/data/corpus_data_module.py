@@ -170,6 +170,19 @@ class CorpusDataModule(PackedDataModule):
         chosen: NDArray[np.float64] = weights[self._items["train"].column("source_ids")]
         return chosen
 
+    def num_variants(self) -> int:
+        """As ``PackedDataModule.num_variants``.
+
+        Raises:
+            ValueError: items are not kept.
+        """
+        if self.streaming is not None:
+            raise ValueError(
+                "data.streaming keeps no items, so nothing that a teacher says of them can be kept "
+                "either: leave model.cache at false"
+            )
+        return super().num_variants()
+
     def example_field(self, name: str, key: str) -> Sequence[Any]:
         """A corpus knows the ``source`` of each training item, (B,)."""
         if name != "source":

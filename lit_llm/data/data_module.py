@@ -27,6 +27,7 @@ from lit_llm.data.counts import (
 from lit_llm.data.in_force import checked_max_length, run_seed
 from lit_llm.data.item_fields import example_field
 from lit_llm.data.loader import PackedLoader, Prepare
+from lit_llm.data.packed_pass import packed_pass
 from lit_llm.data.packing import EvaluationPlan
 from lit_llm.data.plan_of_run import plan_of_run
 from lit_llm.data.sample import SampleConfig, Selection
@@ -147,19 +148,34 @@ class PackedDataModule(LightningDataModule):
         return counted_by
 
     def targets_of_items(self) -> NDArray[np.int64]:
-        """How many scored units each training item has, (B,); an item of a text has one."""
+        """How many targets each training item has in any of its fixed forms, (B,).
+
+        Here its scored units; an item of a text has one.
+        """
         items = self._items["train"]
         return np.ones(len(items), np.int64) if holds_texts(items) else units_of_items(items)
 
-    def packed_pass(self, items: range) -> PackedLoader:
-        """Some training items, each once, for one process alone; ids count from the first one."""
-        some = Selection(self._items["train"], items)
-        plan = EvaluationPlan(
-            self._items["train"].lengths[items.start : items.stop],
-            tokens_per_batch=self.batches.eval_tokens_per_batch,
-            packs=self._backbone().packs,
-        )
-        return PackedLoader(some, plan, pad_token_id=self._backbone().tokenizer.pad_token_id)
+    def num_variants(self) -> int:
+        """In how many fixed forms each training item is served; 1 as it is stored.
+
+        Raises:
+            ValueError: it has no fixed ones, and what was computed once would not be true again.
+        """
+        return 1
+
+    def prepare_variant(self) -> Prepare | None:
+        """What makes an item's fixed form, as ``prepare`` serves it: (item, form, item's id)."""
+        return None
+
+    def variant_options(self) -> Any:
+        """Plain data: what an item's fixed forms depend on beside the item as it is stored."""
+        return None
+
+    def packed_pass(self, entries: range) -> PackedLoader:
+        """Some training items in some of their fixed forms; ``item * num_variants + variant``."""
+        variants, prepare = self.num_variants(), self.prepare_variant()
+        backbone = self._backbone()
+        return packed_pass(self._items["train"], entries, self.batches, backbone, variants, prepare)
 
     def item_weights(self) -> NDArray[Any] | None:
         """How often each training item is seen in a data epoch; None for once."""

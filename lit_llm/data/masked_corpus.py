@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict
 from functools import partial
 from itertools import chain, islice
 from pathlib import Path
@@ -38,7 +39,9 @@ class MaskedCorpus(CorpusDataModule):
 
     Whether they are single runs or pairs for next-sentence or sentence-order prediction is said
     once, by the model (``MaskedLM.sentence_objective``). The pairs are made once and are the same
-    for every seed of a run; the masks are a function of (seed, batch, item).
+    for every seed of a run; the masks are a function of (seed, batch, item). With
+    ``masking.variants`` they are one of (seed, variant, item), and a batch says which variant:
+    ``mask_variants``, (B,).
 
     Args:
         sources: where the text lies; ``path: toy`` is the built-in corpus.
@@ -83,6 +86,11 @@ class MaskedCorpus(CorpusDataModule):
             cache_dir,
         )
         self.masking, self.short_prob, self.full_sentences = masking, short_prob, full_sentences
+        if streaming is not None and masking.variants is not None:
+            raise ValueError(
+                "data.masking.variants names the ways of masking an item that is seen again, and "
+                "data.streaming keeps no items: set one of them to null"
+            )
 
     def items(
         self, examples: Sequence[dict[str, Any]], backbone: Any, notices: dict[str, int]
@@ -150,6 +158,32 @@ class MaskedCorpus(CorpusDataModule):
     def prepare(self, split: Split) -> Prepare:
         """Mask: in validation always in the same way."""
         return partial(_masked, self._masking(), split == "train")
+
+    def targets_of_items(self) -> NDArray[np.int64]:
+        """Masked tokens of each training item, (B,), whatever the variant."""
+        return self._masking().num_targets_of(self._items["train"].column("num_maskable"))
+
+    def num_variants(self) -> int:
+        """Of the masks.
+
+        Raises:
+            ValueError: items are not kept, or masked anew each time.
+        """
+        super().num_variants()
+        if self.masking.variants is None:
+            raise ValueError(
+                "masks are drawn anew in every step: set data.masking.variants, or leave "
+                "model.cache at false"
+            )
+        return self.masking.variants
+
+    def prepare_variant(self) -> Prepare:
+        """Mask in one of the fixed ways."""
+        return partial(_variant, self._masking())
+
+    def variant_options(self) -> Any:
+        """How masks are drawn; NumPy may draw other numbers in another version."""
+        return [asdict(self.masking), self._seed(), np.__version__]
 
     def target_counts(self) -> dict[str, NDArray[Any]]:
         """Masked tokens of each training item, and one sentence label."""
@@ -262,8 +296,18 @@ def _refuse_decoder(backbone: Any) -> None:
 
 
 def _masked(masking: Masking, anew: bool, item: Item, batch: int, item_id: int) -> Item:
-    kept = {key: value for key, value in item.items() if key != "num_maskable"}
-    return masking(kept, batch if anew else 0, item_id)
+    if anew and masking.config.variants is not None:
+        return _variant(masking, item, masking.variant(batch, item_id), item_id)
+    return masking(_stored(item), batch if anew else 0, item_id)
+
+
+def _variant(masking: Masking, item: Item, variant: int, item_id: int) -> Item:
+    return {**masking(_stored(item), variant, item_id), "mask_variants": variant}
+
+
+def _stored(item: Item) -> Item:
+    """Without what is for us alone."""
+    return {key: value for key, value in item.items() if key != "num_maskable"}
 
 
 def _notices(count: SentencePairCount) -> dict[str, int]:

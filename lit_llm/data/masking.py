@@ -27,10 +27,13 @@ class MaskingConfig:
         unit: what is masked together: single tokens, whole words, or spans of words.
         span_prob: parameter of the geometric distribution of a span's length in words.
         span_max_words: the longest span; the distribution is cut off there (mean 3.8 words).
+        variants: how many fixed ways of masking each training item has, one of which is drawn each
+            time; default it is masked anew each time. 1 is static masking.
 
     Source:
         Devlin et al. 2019, section 3.1 and appendix A.1, arXiv:1810.04805; Joshi et al. 2020,
-        section 3.1, arXiv:1907.10529 (spans).
+        section 3.1, arXiv:1907.10529 (spans); a few maskings of each text, drawn beforehand: Liu
+        et al. 2019, section 4.1, arXiv:1907.11692 (ten, in BERT's data).
     """
 
     rate: float = 0.15
@@ -39,6 +42,7 @@ class MaskingConfig:
     unit: MaskedUnit = "token"
     span_prob: float = 0.2
     span_max_words: int = 10
+    variants: int | None = None
 
     def __post_init__(self) -> None:
         for key in ("rate", "mask_fraction", "random_fraction", "span_prob"):
@@ -58,6 +62,8 @@ class MaskingConfig:
             raise ValueError(
                 f"masking.span_max_words must be at least 1, not {self.span_max_words}"
             )
+        if self.variants is not None and self.variants < 1:
+            raise ValueError(f"masking.variants must be at least 1, not {self.variants}")
 
 
 class Masking:
@@ -139,6 +145,15 @@ class Masking:
             "target_positions": positions,
             "labels": original[positions],
         }
+
+    def variant(self, *key: int) -> int:
+        """Which of the configuration's ``variants`` is served: from 0, a function of (seed, key).
+
+        Each is as likely as the others. ``masking(item, variant, item_id)`` is the item then.
+        """
+        assert self.config.variants is not None
+        # The 1 keeps the draw apart from what is masked with the same key.
+        return int(np.random.default_rng([self.seed, *key, 1]).integers(self.config.variants))
 
     def num_maskable(self, input_ids: ArrayLike) -> int:
         """How many of an item's tokens are not special."""

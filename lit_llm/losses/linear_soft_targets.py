@@ -9,6 +9,7 @@ from torch import Tensor
 
 from lit_llm.losses.chunked_logits import CHUNK_TOKENS, check_linear
 from lit_llm.losses.linear_loss import linear_loss
+from lit_llm.losses.linear_top_k_targets import TopK, linear_top_k_targets
 from lit_llm.losses.soft_targets import Divergence, soft_targets
 
 Scores = Callable[[slice], Tensor]
@@ -18,7 +19,7 @@ Scores = Callable[[slice], Tensor]
 def linear_soft_targets(
     features_MD: Tensor,
     weight_VD: Tensor,
-    teacher: Scores,
+    teacher: Scores | TopK,
     bias_V: Tensor | None = None,
     temperature: float = 1.0,
     divergence: Divergence = "kl",
@@ -31,7 +32,8 @@ def linear_soft_targets(
     Args:
         features_MD: what goes into the student's output layer, (M, D), floating point.
         weight_VD: (V, D); outside autocast of the features' type.
-        teacher: asked for ``chunk_tokens`` rows at a time, without gradients, in order.
+        teacher: asked for ``chunk_tokens`` rows at a time, without gradients, in order; or what it
+            once said of its likeliest words, for ``linear_top_k_targets``.
         bias_V: (V,), or none.
         temperature: see ``soft_targets``.
         divergence: likewise.
@@ -42,8 +44,12 @@ def linear_soft_targets(
 
     Raises:
         ValueError: shapes or types do not fit, ``chunk_tokens`` is below 1, or as
-            ``soft_targets``.
+            ``soft_targets`` and ``linear_top_k_targets``.
     """
+    if isinstance(teacher, TopK):
+        return linear_top_k_targets(
+            features_MD, weight_VD, teacher, bias_V, temperature, divergence, chunk_tokens
+        )
     dtype = check_linear(features_MD, weight_VD, None, bias_V, chunk_tokens)
 
     def losses_(rows: slice, logits_mV: Tensor) -> Tensor:

@@ -15,6 +15,7 @@ from lit_llm.batch import PackedBatch
 from lit_llm.losses.soft_targets import Divergence
 from lit_llm.objectives.comparison import compared
 from lit_llm.objectives.evaluation import Evaluation, Predictions
+from lit_llm.objectives.kept_words import kept_words
 from lit_llm.objectives.matching import MatchConfig, Matching, match_names
 from lit_llm.objectives.objective import Objective
 from lit_llm.objectives.scorer import Scorer
@@ -42,14 +43,21 @@ class Distillation(Objective):
         temperature_at_end: likewise.
         cache: the teacher scores each training item once, and its scores are kept on disk for all
             runs and ranks; default where they are scores of classes, and the run sees items again.
+        top_k: of a language model's teacher, how many of the likeliest words at each target
+            ``cache: true`` keeps, beside the mass of all others; default 64.
         match: what else is to be like the teacher's: hidden states, attention, ...; each is a term
             of its own weight beside the others, over tokens.
         compare: when the run has ended, the teacher is scored, and both are timed, for
             ``results.json`` and the report; default where the teacher was ever asked.
 
+    Attributes:
+        kept_mass: of a language model's cache, the mean mass of what is kept; None until it is
+            open.
+
     Raises:
         ValueError: alpha is outside [0, 1], a temperature is not above 0, there is no teacher, the
-            student has nothing to ask one for, or ``match`` does not go with the rest.
+            student has nothing to ask one for, ``match`` does not go with the rest, or as
+            ``kept_words``.
 
     Source:
         Hinton et al. 2015, section 2, arXiv:1503.02531.
@@ -66,6 +74,7 @@ class Distillation(Objective):
         alpha_at_end: float | None = None,
         temperature_at_end: float | None = None,
         cache: bool | None = None,
+        top_k: int | None = None,
         match: list[MatchConfig] | None = None,
         compare: bool | None = None,
     ) -> None:
@@ -86,6 +95,8 @@ class Distillation(Objective):
         self._teacher: tuple[Scorer, ...] = ()
         self._is_settled = False
         self._check()
+        self.words = kept_words(student, cache, top_k, self.temperature, divergence)
+        self.kept_mass: float | None = None
         self.term_weights = self._weights(self.alpha[0])
         if self.distils:
             self.counted_by = {"soft": "targets", **dict.fromkeys(self.inside, "tokens")}
@@ -110,6 +121,8 @@ class Distillation(Objective):
         super().configure_model()
         self.student.trainer = self.trainer
         if self.trainer.state.fn == "fit" and self.distils:
+            if self.words is not None:
+                self.trainer.datamodule.num_variants()  # type: ignore[attr-defined]  # or say why
             teacher = Teacher(self.sources, self.student)
             self._teacher, self._is_settled = (teacher,), False
             if self.inside:
@@ -157,7 +170,10 @@ class Distillation(Objective):
         if not (wanted and results):
             return {}
         teacher = Teacher(self.sources, self.student)
-        return {"distillation": compared(self.student, teacher, self.trainer, results)}
+        facts = compared(self.student, teacher, self.trainer, results)
+        if self.kept_mass is not None:
+            facts["kept_mass"] = self.kept_mass
+        return {"distillation": facts}
 
     def load_weights(self, directory: str | Path) -> None:
         """Into the student."""
@@ -181,7 +197,8 @@ class Distillation(Objective):
         if not self._is_settled and isinstance(teacher, Teacher):
             teacher.to(self.device)
             if self._caches():
-                self._teacher = (cached(teacher, self.trainer, self.device),)
+                kept = cached(teacher, self.trainer, self.device, self.words)
+                self._teacher, self.kept_mass = (kept,), kept.kept_mass
             self._is_settled = True
         return self._teacher[0]
 
@@ -227,11 +244,6 @@ class Distillation(Objective):
                 f"distillation: match looks into one teacher in every step, and {what}"
             )
         kind = type(self.student)
-        if self.cache and not self._scores_classes:
-            raise ValueError(
-                f"distillation: cache: true needs scores of classes; for {kind.__name__} the "
-                "teacher scores words anew in every step"
-            )
         if kind.terms is not Objective.terms and kind.taught is Objective.taught:
             raise ValueError(
                 f"distillation: {kind.__name__} has terms of its own, and no method taught to say "

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from lit_llm.batch import PackedBatch
 from lit_llm.losses.linear_soft_targets import Scores
+from lit_llm.losses.linear_top_k_targets import TopK
 
 
 class Scorer(Protocol):
@@ -16,5 +17,5 @@ class Scorer(Protocol):
     def logits(self, batch: PackedBatch, /) -> Tensor:
         """Scores of classes, (M, C)."""
 
-    def scores(self, batch: PackedBatch, /) -> Scores:
-        """Scores of a vocabulary, some rows at a time."""
+    def scores(self, batch: PackedBatch, /) -> Scores | TopK:
+        """Scores of a vocabulary, some rows at a time, or what is known of its likeliest words."""

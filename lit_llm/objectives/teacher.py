@@ -69,6 +69,11 @@ class Teacher:
             found.append([type(model).__name__, _settings(model), digest.hexdigest()])
         return [found, [order.tolist() for order in self._orders]]
 
+    @property
+    def num_words(self) -> int:
+        """V, of a language model."""
+        return len(self.models[0].head.output_weight)  # type: ignore[union-attr, arg-type]
+
     @torch.no_grad()
     def logits(self, batch: PackedBatch) -> Tensor:
         """Scores of the student's own targets, (M, C), in the order of the student's labels."""

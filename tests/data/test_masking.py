@@ -267,6 +267,7 @@ def test_tokenizers_that_cannot_mask_are_refused():
         ({"unit": "word"}, "masking.unit must be one of token, whole_word, span, not 'word'"),
         ({"span_prob": 0}, "masking.span_prob must be above 0"),
         ({"span_max_words": 0}, "masking.span_max_words must be at least 1, not 0"),
+        ({"variants": 0}, "masking.variants must be at least 1, not 0"),
     ],
 )
 def test_bad_settings_are_named(settings, message):
@@ -276,3 +277,14 @@ def test_bad_settings_are_named(settings, message):
 
 def test_fractions_that_add_up_to_one_are_taken():
     MaskingConfig(mask_fraction=0.7 + 0.2, random_fraction=0.1)
+
+
+def test_variants_are_drawn_alike_and_from_the_key_alone():
+    mask = masking(5, variants=3)
+    drawn = [mask.variant(batch, 2) for batch in range(3000)]
+    assert drawn == [pickle.loads(pickle.dumps(mask)).variant(batch, 2) for batch in range(3000)]
+    for number in Counter(drawn).values():
+        assert binomtest(number, 3000, 1 / 3).pvalue > ALPHA
+    assert drawn != [mask.variant(batch, 3) for batch in range(3000)]
+    assert drawn != [masking(6, variants=3).variant(batch, 2) for batch in range(3000)]
+    assert {masking(variants=1).variant(batch, 2) for batch in range(50)} == {0}

@@ -17,11 +17,12 @@ def build(directory: Path, seconds: float = 0.0) -> list[int]:
     teacher_cache.ITEMS_OF_A_SHARD = 4
     done = []
 
-    def score(items: range) -> torch.Tensor:
+    def score(items: range) -> dict[str, torch.Tensor]:
         time.sleep(seconds)
         done.append(items.start)
         generator = torch.Generator().manual_seed(items.start)
-        return torch.randn(int(SIZES[items.start : items.stop].sum()), 3, generator=generator)
+        rows = int(SIZES[items.start : items.stop].sum())
+        return {"scores": torch.randn(rows, 3, generator=generator).half()}
 
     teacher_cache.TeacherCache(directory, SIZES, score)
     return done

@@ -18,6 +18,7 @@ from lit_llm.data.batch_config import BatchConfig
 from lit_llm.data.corpus_source import CorpusSource
 from lit_llm.data.masked_corpus import MaskedCorpus
 from lit_llm.data.masking import MaskingConfig
+from lit_llm.data.streaming import StreamingConfig
 from lit_llm.data.word_pieces import continuing_pieces
 from lit_llm.objectives.masked_lm import MaskedLM
 from lit_llm.objectives.token_classification import TokenClassification
@@ -194,6 +195,68 @@ def test_masks_change_from_epoch_to_epoch_and_not_in_validation(tmp_path):
                 own = inside[(inside >= 0) & (inside < length)].tolist()
                 seen.setdefault(i, set()).add(tuple(own))
     assert sum(len(masks) > 1 for masks in seen.values()) > len(seen) / 2
+
+
+def masks_of(loader, epochs):
+    """What each item was served as, (its ids, the variant named), by item."""
+    seen = {}
+    for _ in range(epochs):
+        for batch in loader:
+            names = batch.target("mask_variants").tolist() or [None] * batch.num_examples
+            places = zip(batch.segment_starts.tolist(), batch.segment_lengths.tolist(), strict=True)
+            for i, (start, length), name in zip(
+                batch.item_ids.tolist(), places, names, strict=True
+            ):
+                ids = batch.input_ids.flatten()[start : start + length]
+                seen.setdefault(i, set()).add((tuple(ids.tolist()), name))
+    return seen
+
+
+def test_each_item_has_as_many_masks_as_variants_and_sees_all_of_them(tmp_path):
+    data = corpus(tmp_path, masking=MaskingConfig(rate=0.5, variants=3))
+    fit(tmp_path, data=data, max_steps=1)
+    seen = masks_of(data.train_dataloader(), epochs=40)
+    assert all({name for _, name in masks} == {0, 1, 2} for masks in seen.values())
+    assert all(len(masks) == 3 for masks in seen.values())
+    entries = range(3 * len(seen))
+    passed = [
+        (i, start, batch)
+        for batch in data.packed_pass(entries)
+        for i, start in zip(batch.item_ids.tolist(), batch.segment_starts.tolist(), strict=True)
+    ]
+    assert sorted(i for i, *_ in passed) == list(entries)
+    for entry, start, batch in passed:
+        item, variant = divmod(entry, 3)
+        [ids] = [ids for ids, name in seen[item] if name == variant]
+        assert batch.input_ids.flatten()[start : start + len(ids)].tolist() == list(ids)
+    sizes = data.targets_of_items()
+    assert sum(sizes) * 3 == sum(len(b.targets["labels"]) for b in data.packed_pass(entries))
+
+
+def test_one_variant_is_static_masking_and_none_leaves_no_trace(tmp_path):
+    data = corpus(tmp_path, masking=MaskingConfig(variants=1))
+    fit(tmp_path, data=data, max_steps=1)
+    static = masks_of(data.train_dataloader(), epochs=2)
+    assert all(len(masks) == 1 for masks in static.values())
+    data = corpus(tmp_path)
+    fit(tmp_path, data=data, max_steps=1)
+    loader = data.train_dataloader()
+    assert "mask_variants" not in next(iter(loader)).targets
+    masks = data.prepare("train")  # the first batch's masks, served in every batch, are static
+    loader.batches.prepare = lambda item, batch, i: masks(item, 0, i)
+    ids = {i: {ids for ids, _ in found} for i, found in masks_of(loader, epochs=1).items()}
+    assert ids == {i: {ids for ids, _ in static[i]} for i in ids}
+    assert "mask_variants" not in next(iter(data.val_dataloader())).targets
+
+
+def test_variants_of_items_that_are_not_kept_are_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"data.masking.variants names .* set one of them to null"):
+        corpus(
+            tmp_path,
+            masking=MaskingConfig(variants=2),
+            streaming=StreamingConfig(documents_per_block=2, steps_per_epoch=1),
+            validation_fraction=0.0,
+        )
 
 
 def test_rate_one_and_no_replacement_is_the_text_itself(tmp_path):

@@ -75,7 +75,7 @@ def test_items_without_targets_have_no_scores(tmp_path, monkeypatch):
 
     def score(items):
         first = ends[items.start] - SIZES[items.start]
-        return torch.tensor(rows[first : ends[items.stop - 1], None])
+        return {"scores": torch.tensor(rows[first : ends[items.stop - 1], None])}
 
     cache = teacher_cache.TeacherCache(tmp_path, SIZES, score)
     chosen = [0, 7, 59, 7]

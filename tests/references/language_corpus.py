@@ -9,7 +9,7 @@ from lit_llm.data.masked_corpus import MaskedCorpus
 from tests.helpers import words
 
 
-def language_corpus(directory, task, **batches):
+def language_corpus(directory, task, settings=None, **batches):
     """24 documents of 5 sentences, written to ``directory`` if need be; four rows a batch."""
     path = directory / "text.txt"
     if not path.exists():
@@ -23,7 +23,7 @@ def language_corpus(directory, task, **batches):
     layout = {"tokens_per_batch": 256, "row_length": 64, "seed": 3, **batches}
     return corpus(
         [CorpusSource(str(path), document_marker="<end>")],
-        validation_fraction=0.3,
         max_length=32,
         batches=BatchConfig(**layout),
+        **{"validation_fraction": 0.3, **(settings or {})},
     )

@@ -79,17 +79,37 @@ def soft_targets(
     student: Sequence[float], teacher: Sequence[float], temperature: float, divergence: str
 ) -> float:
     """T^2 times the divergence of one target, by its definition."""
-    p, q = softened(teacher, temperature), softened(student, temperature)
+    return temperature**2 * divergence_of(
+        softened(teacher, temperature), softened(student, temperature), divergence
+    )
 
+
+def top_k_targets(
+    student: Sequence[float],
+    teacher: Sequence[float],
+    k: int,
+    temperature: float,
+    divergence: str,
+) -> float:
+    """T^2 times the divergence over the teacher's k likeliest words, and any other of the rest."""
+    p, q = softened(teacher, temperature), softened(student, temperature)
+    order = sorted(range(len(p)), key=lambda word: -p[word])
+    kept, others = order[:k], order[k:]
+
+    def joined(probabilities: Sequence[float]) -> list[float]:
+        rest = [sum(probabilities[word] for word in others)] if others else []
+        return [probabilities[word] for word in kept] + rest
+
+    return temperature**2 * divergence_of(joined(p), joined(q), divergence)
+
+
+def divergence_of(p: Sequence[float], q: Sequence[float], divergence: str) -> float:
     def kl(one: Sequence[float], other: Sequence[float]) -> float:
         return sum(a * math.log(a / b) for a, b in zip(one, other, strict=True))
 
     middle = [(a + b) / 2 for a, b in zip(p, q, strict=True)]
-    return (
-        temperature**2
-        * {
-            "kl": kl(p, q),
-            "reverse_kl": kl(q, p),
-            "jensen_shannon": (kl(p, middle) + kl(q, middle)) / 2,
-        }[divergence]
-    )
+    return {
+        "kl": kl(p, q),
+        "reverse_kl": kl(q, p),
+        "jensen_shannon": (kl(p, middle) + kl(q, middle)) / 2,
+    }[divergence]

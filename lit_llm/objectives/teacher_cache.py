@@ -90,7 +90,8 @@ class TeacherCache:
                 f"teacher: scoring {sum(map(len, missing.values())):,} of {count:,} items, once"
             )
         self._complete(missing, score)
-        self._scores = torch.cat([load_file(file)["scores"] for file in files])
+        with torch.autocast("cpu", enabled=False):  # a CPU's does not know half precision
+            self._scores = torch.cat([load_file(file)["scores"] for file in files])
 
     def logits(self, batch: PackedBatch) -> Tensor:
         """Scores of the batch's targets, (M, C)."""

@@ -9,6 +9,7 @@ import statistics
 import sys
 import threading
 import time
+from collections.abc import Callable
 from typing import Any
 
 import psutil
@@ -63,7 +64,7 @@ class Meter:
 
     def start(self, model: nn.Module) -> None:
         """The model stands, nothing has been trained: memory is counted from here."""
-        self._watch_dtype(model)
+        watch_matmul_dtype(model, self._note_dtype)
         if self.cuda:
             torch.cuda.synchronize()
             torch.cuda.reset_peak_memory_stats()
@@ -115,14 +116,18 @@ class Meter:
     def _cuda_peak(self) -> float | None:
         return (torch.cuda.max_memory_allocated() - self._cuda_base) / GB if self.cuda else None
 
-    def _watch_dtype(self, model: nn.Module) -> None:
-        """Note what the first linear layer computes in: proof that autocast is on."""
-        linear = next((m for m in model.modules() if isinstance(m, nn.Linear)), None)
-        if linear is None:
-            return
+    def _note_dtype(self, dtype: str) -> None:
+        self.matmul_dtype = dtype
 
-        def note(module: nn.Module, args: Any, output: Tensor) -> None:
-            self.matmul_dtype = str(output.dtype).removeprefix("torch.")
-            handle.remove()
 
-        handle = linear.register_forward_hook(note)
+def watch_matmul_dtype(model: nn.Module, note: Callable[[str], None]) -> None:
+    """Tell ``note``, once, what the first linear layer computes in: proof that autocast is on."""
+    linear = next((m for m in model.modules() if isinstance(m, nn.Linear)), None)
+    if linear is None:
+        return
+
+    def hook(module: nn.Module, args: Any, output: Tensor) -> None:
+        note(str(output.dtype).removeprefix("torch."))
+        handle.remove()
+
+    handle = linear.register_forward_hook(hook)

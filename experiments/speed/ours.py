@@ -103,15 +103,12 @@ def _corpus(settings: Settings) -> PackedDataModule:
     return CausalCorpus(sources, stream=True, max_length=settings.max_length, **common)
 
 
-def measure(settings: Settings) -> dict[str, Any]:
-    """Train ``settings.steps`` steps; the meter's figures and the model's size."""
-    seed_everything(settings.seed, verbose=False)
-    meter = Meter(settings.device, settings.warmup_steps)
-    trainer = Trainer(
+def quiet_trainer(settings: Settings, callback: MeterCallback, **length: int) -> Trainer:
+    """Lightning's Trainer that trains and does nothing else; ``length``: ``max_steps=...``."""
+    return Trainer(
         accelerator="gpu" if settings.device == "cuda" else "cpu",
         devices=1,
         precision="bf16-mixed" if settings.precision == "bf16" else "32-true",
-        max_steps=settings.steps,
         gradient_clip_val=settings.max_grad_norm,
         limit_val_batches=0,
         num_sanity_val_steps=0,
@@ -120,8 +117,16 @@ def measure(settings: Settings) -> dict[str, Any]:
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
-        callbacks=[MeterCallback(meter)],
+        callbacks=[callback],
+        **length,
     )
+
+
+def measure(settings: Settings) -> dict[str, Any]:
+    """Train ``settings.steps`` steps; the meter's figures and the model's size."""
+    seed_everything(settings.seed, verbose=False)
+    meter = Meter(settings.device, settings.warmup_steps)
+    trainer = quiet_trainer(settings, MeterCallback(meter), max_steps=settings.steps)
     with tempfile.TemporaryDirectory() as directory:
         model, data = build_task(settings, directory)
         trainer.fit(model, data)

@@ -84,8 +84,13 @@ def plan(args: argparse.Namespace) -> list[tuple[int, Settings]]:
     ]
 
 
-def run_one(settings: Settings, cache_dir: str) -> dict[str, Any]:
+def run_one(settings: Any, cache_dir: str, module: str = "experiments.speed.one") -> dict[str, Any]:
     """Measure in a fresh process; its row.
+
+    Args:
+        settings: a dataclass with a ``system``, for ``module`` to read.
+        cache_dir: where the process keeps tokenised data, and writes its row.
+        module: measures one system; its arguments are the settings as JSON and the row's file.
 
     Raises:
         RuntimeError: the process failed; its last lines are in the message.
@@ -93,7 +98,7 @@ def run_one(settings: Settings, cache_dir: str) -> dict[str, Any]:
     out = Path(cache_dir, "row.json")
     out.unlink(missing_ok=True)
     told = json.dumps(asdict(settings))
-    command = [sys.executable, "-m", "experiments.speed.one", told, str(out)]
+    command = [sys.executable, "-m", module, told, str(out)]
     # Both systems keep their tokenised data in this benchmark's own place, and share all else.
     environment = {
         "HF_DATASETS_CACHE": f"{cache_dir}/hf",
@@ -105,7 +110,7 @@ def run_one(settings: Settings, cache_dir: str) -> dict[str, Any]:
     )
     if done.returncode:
         tail = "\n".join((done.stdout + done.stderr).splitlines()[-25:])
-        raise RuntimeError(f"{settings.system} on {settings.task} failed:\n{tail}")
+        raise RuntimeError(f"{settings.system} failed, told {told}:\n{tail}")
     row: dict[str, Any] = json.loads(out.read_text(encoding="utf-8"))
     return row
 

@@ -3,72 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
-from transformers import BertConfig, BertModel, BertTokenizerFast
 
-ROOT = Path(__file__).resolve().parents[2]
-WORDS = ["anna", "lives", "in", "rome", "and", "works", "for", "acme", "."]
-TAGS = ["I-PER", "O", "O", "I-LOC", "O", "O", "O", "I-ORG", "O"]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _experiments_on_path() -> object:
-    sys.path.insert(0, str(ROOT))
-    yield
-    sys.path.remove(str(ROOT))
-
-
-@pytest.fixture(scope="module")
-def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    directory = tmp_path_factory.mktemp("data") / "conll2003"
-    directory.mkdir()
-    sentence = "".join(f"{w} X X {t}\n" for w, t in zip(WORDS, TAGS, strict=True))
-    for name in ("eng.train", "eng.testa", "eng.testb"):
-        text = "-DOCSTART- -X- -X- O\n\n" + "\n".join([sentence] * 24) + "\n"
-        (directory / name).write_text(text, encoding="utf-8")
-    reviews = directory.with_name("imdb")
-    reviews.mkdir()
-    texts = [" ".join([*WORDS, f"{i}"]) for i in range(200)]
-    pq.write_table(pa.table({"text": texts}), reviews / "unsupervised.parquet")
-    return directory.parent
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    directory = tmp_path_factory.mktemp("model")
-    vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS]
-    (directory / "vocab.txt").write_text("\n".join(vocabulary), encoding="utf-8")
-    BertTokenizerFast(str(directory / "vocab.txt")).save_pretrained(directory)
-    config = BertConfig(
-        vocab_size=len(vocabulary),
-        hidden_size=8,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        intermediate_size=16,
-        max_position_embeddings=32,
-    )
-    BertModel(config).save_pretrained(directory)
-    return directory
-
-
-def _run(module: str, *arguments: object) -> str:
-    done = subprocess.run(
-        [sys.executable, "-m", module, *map(str, arguments)],
-        cwd=ROOT,
-        env={**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
+Run = Callable[..., str]
 
 
 def test_iob1_to_iob2_starts_each_entity_once() -> None:
@@ -97,9 +37,11 @@ def test_dropout_pairs_read_as_hidden_and_attention() -> None:
 
 
 @pytest.mark.slow
-def test_run_writes_one_row_per_system(corpus: Path, model: Path, tmp_path: Path) -> None:
+def test_run_writes_one_row_per_system(
+    corpus: Path, model: Path, words: list[str], run_module: Run, tmp_path: Path
+) -> None:
     results = tmp_path / "results.jsonl"
-    out = _run(
+    out = run_module(
         "experiments.speed.run",
         *("--task", "ner", "--dropouts", "0.1/0", "--repetitions", 1, "--steps", 5),
         *("--warmup_steps", 2, "--examples_per_batch", 4, "--max_length", 16, "--threads", 1),
@@ -108,7 +50,7 @@ def test_run_writes_one_row_per_system(corpus: Path, model: Path, tmp_path: Path
     rows = {row["system"]: row for row in map(json.loads, results.read_text().splitlines())}
     assert set(rows) == {"ours", "trainer_default", "trainer_tuned"}
     for row in rows.values():
-        assert row["timed_tokens"] == 3 * 4 * (len(WORDS) + 2)  # [CLS] and [SEP] count
+        assert row["timed_tokens"] == 3 * 4 * (len(words) + 2)  # [CLS] and [SEP] count
         assert row["examples_per_step"] == 4
         assert row["timed_steps"] == 3
         assert row["tokens_per_second"] > 0
@@ -120,10 +62,10 @@ def test_run_writes_one_row_per_system(corpus: Path, model: Path, tmp_path: Path
 @pytest.mark.slow
 @pytest.mark.parametrize("task", ["mlm", "clm"])
 def test_language_models_see_as_many_tokens(
-    task: str, corpus: Path, model: Path, tmp_path: Path
+    task: str, corpus: Path, model: Path, run_module: Run, tmp_path: Path
 ) -> None:
     results = tmp_path / "results.jsonl"
-    _run(
+    run_module(
         "experiments.speed.run",
         *("--task", task, "--dropouts", "0.1/0", "--repetitions", 1, "--steps", 5),
         *("--systems", "ours", "trainer_default"),
@@ -139,9 +81,11 @@ def test_language_models_see_as_many_tokens(
 
 
 @pytest.mark.slow
-def test_quality_scores_test_once_per_seed(corpus: Path, model: Path, tmp_path: Path) -> None:
+def test_quality_scores_test_once_per_seed(
+    corpus: Path, model: Path, run_module: Run, tmp_path: Path
+) -> None:
     results = tmp_path / "quality.jsonl"
-    _run(
+    run_module(
         "experiments.speed.quality",
         *("--seeds", 1, 2, "--max_epochs", 2, "--lr", 0.1, "--examples_per_batch", 4),
         *("--max_length", 16, "--model", model, "--data_dir", corpus, "--results", results),

@@ -349,6 +349,13 @@ def test_scores_are_computed_once_and_are_the_teachers(
     torch.testing.assert_close(again, cached, rtol=0, atol=0)
 
 
+def test_scores_are_computed_once_under_autocast(tmp_path, models, small_shards):
+    _, loss, _ = distilled(tmp_path, models, cache=False, precision="bf16-mixed")
+    _, cached_loss, asked = distilled(tmp_path, models, cache=True, precision="bf16-mixed")
+    assert asked == 3
+    assert cached_loss == pytest.approx(loss, rel=0.02)  # bfloat16 holds 8 bits
+
+
 def test_scores_of_another_teacher_or_other_data_are_not_used(tmp_path, models, small_shards):
     for number, changes in enumerate(({}, {"teacher": "turned"}, {"data": words_data(4)}), start=1):
         if "data" in changes:

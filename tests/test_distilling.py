@@ -122,3 +122,17 @@ def test_a_teacher_of_other_labels_stops_before_training(taught, tmp_path, capsy
     assert "teacher has the labels" in message
     assert "B-CITY" in message
     assert not (tmp_path / "student").exists()
+
+
+def test_a_teacher_with_another_tokenizer_teaches_and_is_compared(taught, tmp_path, capfd):
+    student = taught["model"]["init_args"]["student"]["init_args"]
+    student["backbone"]["tokenizer"] = "train:60"
+    config = write_config(tmp_path / "s.yaml", taught)
+    assert main(["fit", "--config", config, *to("student")]) == 0
+    assert "reads the examples in its own way, once" in capfd.readouterr().err
+    found, teacher = (results(tmp_path / name) for name in ("student", "teacher"))
+    theirs = found["distillation"]["teacher"]
+    for name in ("test/entity_f1", "val/word_accuracy"):
+        assert theirs["metrics"][name] == pytest.approx(teacher["metrics"][name])
+    assert theirs["metrics"].keys() == {n for n in teacher["metrics"] if "loss" not in n}
+    assert 0 <= found["distillation"]["agreement"]["test"] <= 1

@@ -177,6 +177,30 @@ class PackedDataModule(LightningDataModule):
         backbone = self._backbone()
         return packed_pass(self._items["train"], entries, self.batches, backbone, variants, prepare)
 
+    def packed_reading(
+        self, backbone: Any, examples: Sequence[Any], tokens_per_batch: int | None = None
+    ) -> PackedLoader:
+        """Some examples as another model reads them, for one process alone.
+
+        Args:
+            backbone: whose tokenizer, and longest text.
+            examples: of any split; units count from the first one.
+            tokens_per_batch: default ``batches.eval_tokens_per_batch``.
+        """
+        own = self.max_length
+        assert own is not None
+        self.max_length = min(own, backbone.max_positions or own)
+        try:
+            items = list(self.items(examples, backbone, {}))
+        finally:
+            self.max_length = own
+        plan = EvaluationPlan(
+            [len(item["input_ids"]) for item in items],
+            tokens_per_batch=tokens_per_batch or self.batches.eval_tokens_per_batch,
+            packs=backbone.packs,
+        )
+        return PackedLoader(items, plan, pad_token_id=backbone.tokenizer.pad_token_id)
+
     def item_weights(self) -> NDArray[Any] | None:
         """How often each training item is seen in a data epoch; None for once."""
         return None

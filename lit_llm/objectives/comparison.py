@@ -6,17 +6,19 @@ import hashlib
 import json
 import statistics
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from lightning.pytorch.utilities import rank_zero_info
-from torch import nn
+from torch import Tensor, nn
 
 from lit_llm.batch import PackedBatch
 from lit_llm.durable import replace_text
+from lit_llm.objectives.evaluation import Predictions
 from lit_llm.objectives.layout import cut_short
 from lit_llm.objectives.objective import Objective
 from lit_llm.objectives.teacher import Teacher
@@ -25,7 +27,8 @@ COMPARISON_VERSION = 1
 """Raise by hand when the same teacher and data must give other figures."""
 
 _LESS_IS_BETTER = frozenset({"loss", "perplexity", "bits_per_byte", "mse"})
-_SINGLE, _PACKED = (5, 40), (1, 6)  # batches passed over first, and timed
+_SINGLE, _PACKED = (5, 40), (1, 6)  # batches passed over first, and all of them
+_SOME = 500  # examples that a teacher is timed on which reads them in its own way
 
 
 def compared(
@@ -51,11 +54,11 @@ def compared(
     student.eval().to(device)
     teacher.to(device)
     facts: dict[str, Any] = {}
-    for name, models, run in (
-        ("student", [student], student.terms),
-        ("teacher", teacher.models, teacher.terms),
+    for name, models, alike in (
+        ("student", [student], True),
+        ("teacher", teacher.models, teacher.reads_alike),
     ):
-        facts[name] = {**_size(models), **_speed(run, trainer, last, device)}
+        facts[name] = {**_size(models), **_speed(models, alike, trainer, last)}
     ours, theirs = facts["student"], facts["teacher"]
     theirs |= {"sources": teacher.sources, "metrics": {}}
     facts["speedup"] = {
@@ -87,27 +90,38 @@ def _size(models: Sequence[Objective]) -> dict[str, int]:
 
 @torch.no_grad()
 def _speed(
-    run: Callable[[PackedBatch], Any], trainer: Any, split: str, device: torch.device
+    models: Sequence[Objective], reads_alike: bool, trainer: Any, split: str
 ) -> dict[str, float]:
-    """Seconds of single examples, and of packed rows."""
-    data = trainer.datamodule
+    """Of a single example, and of packed rows; several models one after the other."""
+    data, device = trainer.datamodule, trainer.strategy.root_device
 
-    def timed(tokens_per_batch: int | None, warm: int, most: int) -> list[tuple[float, int]]:
+    def batches(model: Objective, tokens_per_batch: int | None) -> Iterable[PackedBatch]:
+        if reads_alike:
+            return data.evaluation_loader(split, tokens_per_batch)  # type: ignore[no-any-return]
+        examples = data.examples(split)
+        some = [examples[i] for i in range(min(len(examples), _SOME))]
+        return data.packed_reading(model.backbone, some, tokens_per_batch)  # type: ignore[no-any-return]
+
+    def timed(
+        model: Objective, tokens_per_batch: int | None, warm: int, most: int
+    ) -> list[tuple[float, int]]:
         found = []
-        for batch in islice(data.evaluation_loader(split, tokens_per_batch), most):
+        for batch in islice(batches(model, tokens_per_batch), most):
             batch = batch.to(device)
             begun = _now(device)
             with trainer.precision_plugin.forward_context():
-                run(batch)
+                model.terms(batch)
             found.append((_now(device) - begun, batch.num_tokens))
         return found[warm:] or found
 
-    single, packed = timed(1, *_SINGLE), timed(None, *_PACKED)
-    seconds, tokens = (sum(column) for column in zip(*packed, strict=True))
-    return {
-        "latency_ms": 1000 * statistics.median(second for second, _ in single),
-        "tokens_per_second": tokens / seconds,
-    }
+    latency = seconds_per_token = 0.0
+    for model in models:
+        latency += statistics.median(seconds for seconds, _ in timed(model, 1, *_SINGLE))
+        seconds, tokens = (
+            sum(column) for column in zip(*timed(model, None, *_PACKED), strict=True)
+        )
+        seconds_per_token += seconds / tokens
+    return {"latency_ms": 1000 * latency, "tokens_per_second": 1 / seconds_per_token}
 
 
 def _now(device: torch.device) -> float:
@@ -128,15 +142,26 @@ def _scored(teacher: Teacher, student: Objective, trainer: Any, split: str) -> d
     known = trainer.strategy.broadcast(known)
     if known is not None:
         return dict(known)
-    evaluation = teacher.evaluation(student, trainer)
     with torch.no_grad(), trainer.precision_plugin.forward_context():
-        for batch in islice(data.evaluation_loader(split), _most(trainer, split)):
-            evaluation.add(batch.to(trainer.strategy.root_device))
-    result = evaluation.result(data, split, partial)
+        if teacher.reads_alike:
+            evaluation = teacher.evaluation(student, trainer)
+            for batch in islice(data.evaluation_loader(split), _most(trainer, split)):
+                evaluation.add(batch.to(trainer.strategy.root_device))
+            result = evaluation.result(data, split, partial)
+        else:
+            scores_UC = teacher.unit_scores(data, data.examples(split))
+            result = student.score(_predictions(student, scores_UC), data.examples(split))
     found = {"metrics": result["metrics"], "said": _said(result["records"])}
     if not partial and trainer.is_global_zero:
         replace_text(file, json.dumps(found))
     return found
+
+
+def _predictions(student: Objective, scores_UC: Tensor) -> Predictions:
+    """What was said of each unit, without a loss."""
+    probabilities = student.probabilities(scores_UC).double().cpu().numpy()
+    each = np.arange(len(probabilities))
+    return Predictions(probabilities, np.ones_like(each), each, float("nan"))
 
 
 def _most(trainer: Any, split: str) -> int:

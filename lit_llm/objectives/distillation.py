@@ -124,6 +124,12 @@ class Distillation(Objective):
             if self.words is not None:
                 self.trainer.datamodule.num_variants()  # type: ignore[attr-defined]  # or say why
             teacher = Teacher(self.sources, self.student)
+            if not teacher.reads_alike and (self.inside or self.cache is False):
+                what = "match looks into both" if self.inside else "cache: false asks it every step"
+                raise ValueError(
+                    f"distillation: {what}, and the teacher reads other tokens than the student: "
+                    "give the student the teacher's tokenizer (backbone.tokenizer)"
+                )
             self._teacher, self._is_settled = (teacher,), False
             if self.inside:
                 backbones = self.backbone, teacher.models[0].backbone
@@ -196,13 +202,15 @@ class Distillation(Objective):
         (teacher,) = self._teacher
         if not self._is_settled and isinstance(teacher, Teacher):
             teacher.to(self.device)
-            if self._caches():
+            if self._caches(teacher):
                 kept = cached(teacher, self.trainer, self.device, self.words)
                 self._teacher, self.kept_mass = (kept,), kept.kept_mass
             self._is_settled = True
         return self._teacher[0]
 
-    def _caches(self) -> bool:
+    def _caches(self, teacher: Teacher) -> bool:
+        if not teacher.reads_alike:
+            return True
         if self.cache is not None or self.inside:
             return bool(self.cache)
         trainer = self.trainer

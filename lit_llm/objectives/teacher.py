@@ -34,20 +34,25 @@ class Teacher:
         student: with its weights and labels; the teacher's labels are brought into its order.
 
     Raises:
-        ValueError: a source is of another task, has other labels, or reads a text otherwise than
-            the student does (tokenizer, longest text); the message names it.
+        ValueError: a source is of another task, has other labels, or, where words are predicted,
+            reads other tokens than the student does; the message names it.
         OSError: a source cannot be read.
+
+    Attributes:
+        reads_alike: every teacher has the student's tokens and targets; where it has not, it is
+            asked what it says of each text or word (``unit_scores``).
     """
 
     def __init__(self, sources: Sequence[str], student: Objective) -> None:
         self.sources = list(sources)
         self.models: list[Objective] = []
+        self.reads_alike = True
         self._orders: list[Tensor] = []
         for source in sources:
             model = _load(source, student)
             if student.label_names:
                 self._orders.append(_order(model.label_names, student.label_names, source))
-            _check_tokenizer(model.backbone, student.backbone, source)
+            self.reads_alike &= _reads_alike(model.backbone, student, source)
             model.requires_grad_(requires_grad=False).eval()
             self.models.append(model)
             size = sum(p.numel() for p in model.parameters())
@@ -84,10 +89,23 @@ class Teacher:
         return torch.stack(found).mean(dim=0)
 
     @torch.no_grad()
-    def terms(self, batch: PackedBatch) -> None:
-        """Do what ``Objective.terms`` does, for whoever measures how long it takes."""
-        for model in self.models:
-            model.terms(batch)
+    def unit_scores(self, data: Any, examples: Sequence[Any]) -> Tensor:
+        """Scores of each text or word of some examples, read as each teacher does, (U, C).
+
+        Windows of a text are averaged.
+        """
+        num_units = sum(data.units_of(example) for example in examples)
+        found = []
+        for model, order in zip(self.models, self._orders, strict=True):
+            total_UC = torch.zeros(num_units, len(order), device=model.device)
+            for batch in data.packed_reading(model.backbone, examples):
+                batch = batch.to(model.device)
+                units, weights = batch.target("unit_ids"), batch.targets.get("weights")
+                scores = model.logits(batch).float()[:, order.to(model.device)]
+                weights = torch.ones_like(scores[:, 0]) if weights is None else weights
+                total_UC.index_add_(0, units, scores * weights.unsqueeze(1))
+            found.append(total_UC)
+        return torch.stack(found).mean(dim=0)
 
     def evaluation(self, student: Objective, trainer: Any) -> Evaluation:
         """What collects the teacher's answers, and scores them as the student's are.
@@ -156,17 +174,26 @@ def _order(theirs: Sequence[str], ours: Sequence[str], source: str) -> Tensor:
     return torch.tensor([list(theirs).index(name) for name in ours], dtype=torch.int64)
 
 
-def _check_tokenizer(theirs: Backbone, ours: Backbone, source: str) -> None:
+def _reads_alike(theirs: Backbone, student: Objective, source: str) -> bool:
+    """Whether a teacher reads the student's own tokens, at the same targets."""
+    ours = student.backbone
+    other = None
     if theirs.tokenizer_state() != ours.tokenizer_state():
-        raise ValueError(
-            f"{KEY}: {source} has another tokenizer than the student, so they do not read the same "
-            "tokens: give the student the teacher's (backbone.tokenizer), or take another teacher"
+        other = (
+            "has another tokenizer than the student, so they do not read the same tokens: give the "
+            "student the teacher's (backbone.tokenizer), or take another teacher"
         )
-    if theirs.causal != ours.causal:
-        raise ValueError(
-            f"{KEY}: {source} {'is' if theirs.causal else 'is not'} a decoder, and the student "
+    elif theirs.causal != ours.causal:
+        other = (
+            f"{'is' if theirs.causal else 'is not'} a decoder, and the student "
             f"{'is' if ours.causal else 'is not'}: they are scored at different tokens"
         )
+    if other is not None and not student.label_names:
+        raise ValueError(f"{KEY}: {source} {other}")
+    if other is not None:
+        rank_zero_info(f"teacher: {source} reads the examples in its own way, once")
+        return False
     limit = theirs.max_positions
     if limit is not None and (ours.max_positions is None or limit < ours.max_positions):
         rank_zero_info(f"teacher: {source} reads at most {limit} tokens of an example")
+    return True

@@ -53,13 +53,13 @@ def cached(
     """
     data = trainer.datamodule
     parts = [teacher.identity(), data.fingerprints["train"], str(trainer.precision)]
+    if not teacher.reads_alike:
+        return _read_otherwise(teacher, trainer, parts)
     variants = data.num_variants()
     sizes = np.repeat(data.targets_of_items(), variants)
     if words is not None:
         parts += [asdict(words), data.variant_options()]
         words.announce(teacher.num_words, int(sizes.sum()))
-    text = json.dumps([CACHE_VERSION, *parts], sort_keys=True)
-    directory = data.cache_dir / f"teacher-{hashlib.sha256(text.encode()).hexdigest()[:24]}"
 
     def answer(batch: PackedBatch) -> Answers:
         if words is None:
@@ -73,13 +73,36 @@ def cached(
             pairs = ((batch.item_ids.tolist(), answer(batch.to(device))) for batch in batches)
             return _in_order(pairs, sizes[entries.start : entries.stop])
 
-    cache = TeacherCache(directory, sizes, score, variants)
+    cache = TeacherCache(_directory(data, parts), sizes, score, variants)
     if words is not None:
         rank_zero_info(
             f"teacher: {words.top_k} of {teacher.num_words:,} words hold {cache.kept_mass:.3f} of "
             "the mass on average"
         )
     return cache
+
+
+def _read_otherwise(teacher: Teacher, trainer: Any, parts: list[Any]) -> TeacherCache:
+    """Scores of each text or word of all training examples, as the teacher reads them."""
+    data = trainer.datamodule
+    examples = data.examples("train")
+    sizes = np.array([data.units_of(example) for example in examples], np.int64)
+    tokenizers = [model.backbone.tokenizer_state() for model in teacher.models]
+    directory = _directory(data, [*parts, tokenizers])
+
+    def score(entries: range) -> Answers:
+        with trainer.precision_plugin.forward_context():
+            scores = teacher.unit_scores(data, [examples[i] for i in entries])
+        return {"scores": scores.to(torch.float16).cpu()}
+
+    return TeacherCache(directory, sizes, score, by_unit=True)
+
+
+def _directory(data: Any, parts: list[Any]) -> Path:
+    text = json.dumps([CACHE_VERSION, *parts], sort_keys=True)
+    digest = hashlib.sha256(text.encode()).hexdigest()[:24]
+    directory: Path = data.cache_dir / f"teacher-{digest}"
+    return directory
 
 
 class TeacherCache:
@@ -94,6 +117,8 @@ class TeacherCache:
         num_targets: (E,), targets of each entry: of each item, in each of its fixed forms.
         score: of a range of entries, their answers, in the entries' order.
         variants: fixed forms of an item; a batch says which in ``mask_variants``.
+        by_unit: an entry is an example, and a target one of its texts or words: what a batch's
+            ``unit_ids`` name.
 
     Attributes:
         kept_mass: of a vocabulary's likeliest words, the mean of the mass that they hold over all
@@ -109,8 +134,9 @@ class TeacherCache:
         num_targets: NDArray[np.int64],
         score: Callable[[range], Answers],
         variants: int = 1,
+        by_unit: bool = False,
     ) -> None:
-        self.directory = directory
+        self.directory, self._by_unit = directory, by_unit
         directory.mkdir(parents=True, exist_ok=True)
         self._ends, self._variants, self._size = np.cumsum(num_targets), variants, ITEMS_OF_A_SHARD
         count = len(num_targets)
@@ -137,10 +163,13 @@ class TeacherCache:
 
     def _of(self, batch: PackedBatch) -> Answers:
         """The answers at a batch's targets, which follow each other item by item."""
-        entries = batch.item_ids * self._variants
-        if self._variants > 1:
-            entries = entries + batch.target("mask_variants")
-        places = [self._place(entry) for entry in entries.tolist()]
+        if self._by_unit:
+            places = [self._place_of_unit(unit) for unit in batch.target("unit_ids").tolist()]
+        else:
+            entries = batch.item_ids * self._variants
+            if self._variants > 1:
+                entries = entries + batch.target("mask_variants")
+            places = [self._place(entry) for entry in entries.tolist()]
         first = self._shards[0]
         with torch.autocast("cpu", enabled=False):  # in bfloat16 it joins no halves
             return {
@@ -155,6 +184,12 @@ class TeacherCache:
         shard = entry // self._size
         before = self._start(shard * self._size)
         return shard, slice(self._start(entry) - before, int(self._ends[entry]) - before)
+
+    def _place_of_unit(self, unit: int) -> tuple[int, slice]:
+        """A text's or word's shard, and its row in it."""
+        shard = int(np.searchsorted(self._ends, unit, "right")) // self._size
+        row = unit - self._start(shard * self._size)
+        return shard, slice(row, row + 1)
 
     def _start(self, entry: int) -> int:
         return int(self._ends[entry - 1]) if entry else 0

@@ -18,7 +18,9 @@ from lit_llm.objectives import teacher_cache
 from lit_llm.objectives.causal_lm import CausalLM
 from lit_llm.objectives.distillation import Distillation
 from lit_llm.objectives.masked_lm import MaskedLM
+from lit_llm.objectives.matching import MatchConfig
 from lit_llm.objectives.sequence_classification import SequenceClassification
+from lit_llm.objectives.teacher import Teacher
 from lit_llm.objectives.token_classification import TokenClassification
 from lit_llm.optim import OptimizerConfig
 from tests.helpers import (
@@ -402,13 +404,102 @@ def test_an_objective_that_asks_no_teacher_is_refused(models):
         Distillation(Own(Backbone(models["student"])), models["teacher"])
 
 
-def other_vocabulary(directory):
-    source = save_tiny(directory, AutoModelForTokenClassification, TAGS)
+def other_vocabulary(directory, task=AutoModelForTokenClassification, labels=TAGS, **settings):
+    """Its tokenizer knows single letters and digits alone."""
+    source = save_tiny(directory, task, labels, **settings)
     file = directory / "tokenizer.json"
     content = json.loads(file.read_text())
-    content["normalizer"] = {"type": "Lowercase"}
+    vocabulary = content["model"]["vocab"]
+    content["model"]["vocab"] = {
+        word if len(word.removeprefix("##")) == 1 or word.startswith("[") else f"~{word}": i
+        for word, i in vocabulary.items()
+    }
     file.write_text(json.dumps(content))
     return source
+
+
+def read_one_by_one(model, data, examples):
+    """A model's scores of each text or word, every example in a batch of its own."""
+    model.build_saved()
+    model.eval()
+    rows = []
+    for example in examples:
+        (batch,) = data.packed_reading(model.backbone, [example])
+        rows.append(model.logits(batch).detach())
+    return torch.cat(rows)
+
+
+@pytest.mark.parametrize("kind", ["words", "texts"])
+def test_a_teacher_that_reads_otherwise_is_asked_for_each_unit(tmp_path, small_shards, kind):
+    if kind == "words":
+        task, labels, module = AutoModelForTokenClassification, TAGS, TokenClassification
+        data, examples, units = words_data(), sentences(LENGTHS), sum(LENGTHS)
+    else:
+        task, labels = AutoModelForSequenceClassification, ["a", "b"]
+        module, units = SequenceClassification, 4
+        examples = texts([3, 9, 5, 7], ["a", "b", "a", "b"])
+        data = Texts(max_length=64, train=examples, val=texts([4], ["a"], seed=1))
+    student = save_tiny(tmp_path / "student", task, labels, std=0.3)
+    first = other_vocabulary(tmp_path / "first", task, labels, std=0.5)
+    second = save_tiny(tmp_path / "second", task, labels[::-1], std=0.4)
+    seen = {}
+
+    class Looks(Gradients):
+        def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+            scores = pl_module._teacher[0].logits(batch)
+            seen.update(zip(batch.targets["unit_ids"].tolist(), scores, strict=True))
+
+    torch.manual_seed(0)
+    model = Distillation(module(Backbone(student), SGD, CONSTANT), [first, second])
+    fit(tmp_path, model, data, max_epochs=1, callbacks=[Looks()])
+    ours, theirs = (
+        read_one_by_one(module(Backbone(source)), data, examples) for source in (first, second)
+    )
+    assert len(seen) == units
+    for unit in range(units):
+        expected = (ours[unit] + theirs[unit].flip(0)) / 2
+        torch.testing.assert_close(seen[unit], expected, rtol=1e-3, atol=1e-3)
+
+
+def test_windows_of_a_text_are_averaged(tmp_path):
+    source = save_tiny(tmp_path / "m", AutoModelForSequenceClassification, ["a", "b"])
+    model = SequenceClassification(Backbone(source), SGD, CONSTANT)
+    data = Texts("windows", max_length=16, train=texts([30], ["a"]))
+    data.label_names = ["a", "b"]
+    student = SequenceClassification(Backbone(source), SGD, CONSTANT)
+    student.build(["a", "b"])
+    teacher = Teacher([source], student)
+    model.build_saved()
+    model.eval()
+    (batch,) = data.packed_reading(model.backbone, data.splits["train"])
+    assert batch.num_examples > 1
+    found = teacher.unit_scores(data, data.splits["train"])
+    torch.testing.assert_close(found, model.logits(batch).mean(0, keepdim=True))
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"cache": False}, "cache: false asks it every step, and the teacher reads other tokens"),
+        ({"match": [MatchConfig("embeddings")]}, "match looks into both, and the teacher reads"),
+    ],
+)
+def test_what_needs_the_students_tokens_is_refused(tmp_path, models, settings, message):
+    teacher = other_vocabulary(tmp_path / "teacher")
+    with pytest.raises(ValueError, match=message):
+        fit(tmp_path, Distillation(tagger(models["student"]), teacher, **settings))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_words_of_another_vocabulary_cannot_be_aligned(tmp_path, speakers, kind):
+    architecture = {"causal": "gpt2", "masked": "bert"}[kind]
+    labels = ["x", "y"]
+    teacher = other_vocabulary(
+        tmp_path / "teacher", KINDS[kind][1], labels, model_type=architecture
+    )
+    model = Distillation(language_model(kind, speakers[kind, "student"]), teacher)
+    with pytest.raises(ValueError, match="has another tokenizer than the student, so they do not"):
+        fit(tmp_path, model, language_corpus(tmp_path, kind))
 
 
 @pytest.mark.parametrize(
@@ -418,7 +509,6 @@ def other_vocabulary(directory):
             lambda d: save_tiny(d, AutoModelForTokenClassification, [*TAGS[:4], "I-ORG"]),
             r"has the labels O, B-LOC, I-LOC, B-PER, I-ORG, and the data .*I-PER: a teacher has to",
         ),
-        (other_vocabulary, "has another tokenizer than the student"),
         (lambda d: str(d / "none"), "there is no such directory"),
         (lambda d: save_tiny(d, AutoModelForSequenceClassification, TAGS), "holds no trained head"),
     ],

@@ -126,7 +126,7 @@ def test_a_teacher_of_other_labels_stops_before_training(taught, tmp_path, capsy
 
 def test_a_teacher_with_another_tokenizer_teaches_and_is_compared(taught, tmp_path, caplog):
     student = taught["model"]["init_args"]["student"]["init_args"]
-    student["backbone"]["tokenizer"] = "train:60"
+    student["backbone"]["tokenizer"] = "train:bpe:60"
     config = write_config(tmp_path / "s.yaml", taught)
     assert main(["fit", "--config", config, *to("student")]) == 0
     assert "reads the examples in its own way, once" in caplog.text

@@ -4,6 +4,7 @@ import json
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from transformers import (
     AutoModelForCausalLM,
     AutoModelForPreTraining,
@@ -502,9 +503,18 @@ def test_words_of_another_vocabulary_cannot_be_aligned(tmp_path, speakers, kind)
         fit(tmp_path, model, language_corpus(tmp_path, kind))
 
 
+def pickled(directory):
+    source = save_tiny(directory, AutoModelForTokenClassification, TAGS)
+    weights = directory / "model.safetensors"
+    torch.save(load_file(weights), directory / "pytorch_model.bin")
+    weights.unlink()
+    return source
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [
+        (pickled, r"pytorch_model.bin.* pickle"),
         (
             lambda d: save_tiny(d, AutoModelForTokenClassification, [*TAGS[:4], "I-ORG"]),
             r"has the labels O, B-LOC, I-LOC, B-PER, I-ORG, and the data .*I-PER: a teacher has to",

@@ -33,6 +33,7 @@ CHANGEABLE = (
     "trainer.profiler",
     "trainer.logger",
     "data.path",
+    "data.unlabelled.path",
     "data.cache_dir",
     "data.batches.num_workers",
     "data.batches.eval_tokens_per_batch",

@@ -44,7 +44,9 @@ def finish_fit(trainer: Trainer, model: Objective, data: PackedDataModule, run_d
         rank_zero_info(f"scoring the best model (step {keeper.best['step']})")
     splits = [split for split in ("val", "test") if data.has_split(split)]  # type: ignore[arg-type]
     _score(trainer, model, data, splits)
-    _write(run_dir, model, facts | model.closing_facts(splits), splits)
+    _write(run_dir, model, facts, splits)  # whatever comes of what follows
+    if more := model.closing_facts(splits):
+        _write(run_dir, model, facts | more, splits, tells=False)
 
 
 def finish_evaluation(
@@ -97,10 +99,18 @@ def _facts(
 
 
 @rank_zero_only  # type: ignore[untyped-decorator]
-def _write(directory: Path, model: Objective, facts: dict[str, Any], splits: list[str]) -> None:
+def _write(
+    directory: Path,
+    model: Objective,
+    facts: dict[str, Any],
+    splits: list[str],
+    tells: bool = True,
+) -> None:
     directory.mkdir(parents=True, exist_ok=True)
     scored = {split: model.results[split] for split in splits if split in model.results}
     results = write_results(directory, scored, facts, splits[-1] if splits else "")
+    if not tells:
+        return
     for name, value in results["metrics"].items():
         if name.split("/")[1] in model.headline:
             rank_zero_info(f"  {name:<28} {value:.4f}")

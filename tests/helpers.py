@@ -50,7 +50,7 @@ def save_tiny(directory, task, label_names, model_type="bert", std=0.3, **change
     """Save a random two-layer model of a task with a tokenizer of the words ``word()`` makes."""
     tokenizer = train_tokenizer((f"w{i}" for i in range(100)), vocab_size=60)
     special = {f"{name}_token_id": tokenizer.pad_token_id for name in ("pad", "bos", "eos")}
-    settings = {**SHAPE, **NO_DROPOUT[model_type], **special, **changes}
+    settings = {**SHAPE, **NO_DROPOUT.get(model_type, {}), **special, **changes}
     config = AutoConfig.for_model(model_type, vocab_size=len(tokenizer), **settings)
     config.num_labels = len(label_names)
     config.id2label = dict(enumerate(label_names))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
@@ -27,7 +28,7 @@ from lit_llm.data.counts import (
 from lit_llm.data.in_force import checked_max_length, run_seed
 from lit_llm.data.item_fields import example_field
 from lit_llm.data.loader import PackedLoader, Prepare
-from lit_llm.data.packed_pass import packed_pass
+from lit_llm.data.packed_pass import evaluation_pass, packed_pass
 from lit_llm.data.packing import EvaluationPlan
 from lit_llm.data.plan_of_run import plan_of_run
 from lit_llm.data.sample import SampleConfig, Selection
@@ -35,6 +36,8 @@ from lit_llm.data.tokenizers import Texts, train_tokenizer
 
 Split = Literal["train", "val", "test"]
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
+
+_TIMED_ITEMS, _TIMED_BATCHES = 45, 5
 
 
 class PackedDataModule(LightningDataModule):
@@ -117,7 +120,15 @@ class PackedDataModule(LightningDataModule):
         return None
 
     def add_unlabelled(self, key: str) -> str:
-        """Add training examples whose ``label`` is None; the key that names all of them then."""
+        """Add training examples whose ``label`` is None; the key that names all of them then.
+
+        Raises:
+            ValueError: there are to be some, and this is no data of that kind.
+        """
+        if self.sample.unlabelled is not None:
+            raise ValueError(
+                f"data.sample.unlabelled: {type(self).__name__} takes no texts without a label"
+            )
         return key
 
     def loss_terms(self) -> list[str]:
@@ -178,14 +189,14 @@ class PackedDataModule(LightningDataModule):
         return packed_pass(self._items["train"], entries, self.batches, backbone, variants, prepare)
 
     def packed_reading(
-        self, backbone: Any, examples: Sequence[Any], tokens_per_batch: int | None = None
+        self, backbone: Any, examples: Sequence[Any], single: bool = False
     ) -> PackedLoader:
         """Some examples as another model reads them, for one process alone.
 
         Args:
             backbone: whose tokenizer, and longest text.
             examples: of any split; units count from the first one.
-            tokens_per_batch: default ``batches.eval_tokens_per_batch``.
+            single: one item a batch.
         """
         own = self.max_length
         assert own is not None
@@ -194,12 +205,18 @@ class PackedDataModule(LightningDataModule):
             items = list(self.items(examples, backbone, {}))
         finally:
             self.max_length = own
-        plan = EvaluationPlan(
-            [len(item["input_ids"]) for item in items],
-            tokens_per_batch=tokens_per_batch or self.batches.eval_tokens_per_batch,
-            packs=backbone.packs,
-        )
-        return PackedLoader(items, plan, pad_token_id=backbone.tokenizer.pad_token_id)
+        lengths = [len(item["input_ids"]) for item in items]
+        return evaluation_pass(items, lengths, self.batches, backbone, single)
+
+    def timing_pass(self, split: Split, single: bool) -> PackedLoader:
+        """Items from all over a split, for whoever measures time: 45, or a few batches of them."""
+        items = self._items[split]
+        budget = _TIMED_BATCHES * self.batches.eval_tokens_per_batch / max(items.lengths.mean(), 1)
+        number = min(len(items), _TIMED_ITEMS if single else math.ceil(budget))
+        places = np.linspace(0, len(items) - 1, number).astype(np.int64)
+        some = Selection(items, places.tolist())
+        lengths, prepare = items.lengths[places], self.prepare(split)
+        return evaluation_pass(some, lengths, self.batches, self._backbone(), single, prepare)
 
     def item_weights(self) -> NDArray[Any] | None:
         """How often each training item is seen in a data epoch; None for once."""
@@ -369,17 +386,12 @@ class PackedDataModule(LightningDataModule):
         """The test set, each item once."""
         return self.evaluation_loader("test")
 
-    def evaluation_loader(self, split: Split, tokens_per_batch: int | None = None) -> PackedLoader:
-        """This rank's part of a split, each item once.
-
-        Args:
-            split: which.
-            tokens_per_batch: default ``batches.eval_tokens_per_batch``; 1 for single items.
-        """
+    def evaluation_loader(self, split: Split) -> PackedLoader:
+        """This rank's part of a split, each item once."""
         assert self.trainer is not None
         plan = EvaluationPlan(
             self._items[split].lengths,
-            tokens_per_batch=tokens_per_batch or self.batches.eval_tokens_per_batch,
+            tokens_per_batch=self.batches.eval_tokens_per_batch,
             packs=self._backbone().packs,
             world_size=self.trainer.world_size,
         )

@@ -136,6 +136,8 @@ class Joined(PackedDataModule):
                 f"{key}: {data.item_options()}, and the first data set {self.first.item_options()};"
                 " give them the same"
             )
+        if getattr(data, "unlabelled", None) is not None:
+            raise ValueError(f"{key}.unlabelled: joined data sets take no texts without a label")
         plain = {"max_length": None, "batches": BatchConfig(), "sample": SampleConfig()}
         for name, value in plain.items():
             if getattr(data, name) != value:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from lit_llm.batch import Item
 from lit_llm.data.batch_config import BatchConfig
 from lit_llm.data.cache import ArrowTable
-from lit_llm.data.loader import PackedLoader, Prepare
+from lit_llm.data.loader import ItemStore, PackedLoader, Prepare
 from lit_llm.data.packing import EvaluationPlan
 from lit_llm.data.sample import Selection
 
@@ -38,10 +39,31 @@ def packed_pass(
         return item if prepare is None else prepare(item, variant, item_id)
 
     places = np.asarray(entries) // variants
-    plan = EvaluationPlan(
-        items.lengths[places],
-        tokens_per_batch=batches.eval_tokens_per_batch,
-        packs=backbone.packs,
-    )
     some = Selection(items, places.tolist())
-    return PackedLoader(some, plan, pad_token_id=backbone.tokenizer.pad_token_id, prepare=form)
+    return evaluation_pass(some, items.lengths[places], batches, backbone, prepare=form)
+
+
+def evaluation_pass(
+    items: ItemStore,
+    lengths: ArrayLike,
+    batches: BatchConfig,
+    backbone: Any,
+    single: bool = False,
+    prepare: Prepare | None = None,
+) -> PackedLoader:
+    """Items as an evaluation lays them out, each once, for one process alone.
+
+    Args:
+        items: what is read.
+        lengths: (B,), their tokens.
+        batches: says how large they are.
+        backbone: that reads them.
+        single: one item a batch.
+        prepare: what is made of an item when it is served.
+    """
+    plan = EvaluationPlan(
+        lengths,
+        tokens_per_batch=1 if single else batches.eval_tokens_per_batch,
+        packs=backbone.packs and not single,
+    )
+    return PackedLoader(items, plan, pad_token_id=backbone.tokenizer.pad_token_id, prepare=prepare)

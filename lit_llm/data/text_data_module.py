@@ -13,7 +13,7 @@ from lit_llm.data.data_module import PackedDataModule
 from lit_llm.data.in_force import run_seed
 from lit_llm.data.sample import SampleConfig
 from lit_llm.data.text_items import Truncation, TruncationCount, text_items
-from lit_llm.data.unlabelled import drawn_texts, unlabelled_texts
+from lit_llm.data.unlabelled import check_source, drawn_texts, unlabelled_texts
 
 
 class TextDataModule(PackedDataModule):
@@ -45,6 +45,8 @@ class TextDataModule(PackedDataModule):
         super().__init__(max_length, batches, cache_dir, sample)
         self.truncation: Truncation = truncation
         self.unlabelled = unlabelled
+        if unlabelled is not None:
+            check_source(unlabelled)
         if sample.unlabelled is not None and unlabelled is None:
             raise ValueError("data.sample.unlabelled: say where the texts are: data.unlabelled")
 
@@ -92,7 +94,8 @@ class TextDataModule(PackedDataModule):
         Raises:
             ValueError: nobody says what they are; or as ``drawn_texts``.
         """
-        if self.unlabelled is None or self.validates_train:
+        assert self.trainer is not None
+        if self.unlabelled is None or self.trainer.state.fn != "fit":
             return key
         if "targets" not in self._counted_by().values():
             raise ValueError(
@@ -104,12 +107,12 @@ class TextDataModule(PackedDataModule):
         evaluated = [e for split in ("val", "test") for e in self._examples.get(split, ())]
         fields = list(self._examples["train"][0])
         number = self.sample.unlabelled
-        more, left_out = drawn_texts(texts, number, seed, evaluated, fields)
+        more, places, left_out = drawn_texts(texts, number, seed, evaluated, fields)
         self._examples["train"] = [*self._examples["train"], *more]
         self.notices["train"][f"texts without a label, drawn with seed {seed}"] = len(more)
         if left_out:
             self.notices["train"]["texts without a label left out: evaluated on"] = left_out
-        return fingerprint([key, name, number, seed, left_out])
+        return fingerprint([key, name, places])
 
     def item_options(self) -> dict[str, Any]:
         """The truncation."""

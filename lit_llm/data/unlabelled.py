@@ -10,12 +10,25 @@ import numpy as np
 from lightning.pytorch.utilities import rank_zero_info
 
 from lit_llm.data.cache import ArrowTable, build_once, fingerprint, write_table
-from lit_llm.data.corpus_identity import content_identity
+from lit_llm.data.corpus_identity import TOY, content_identity
 from lit_llm.data.corpus_source import CorpusSource
 from lit_llm.data.documents import document_text, read_documents
 from lit_llm.data.text_key import text_key
 
 _DRAW = 3  # beside those of the splits, see ``sample``
+
+
+def check_source(source: CorpusSource) -> None:
+    """Refuse what means something of a corpus alone.
+
+    Raises:
+        ValueError: names the key.
+    """
+    if source.path == TOY:
+        raise ValueError(f"data.unlabelled.path: {TOY} is a corpus of stories; name files of texts")
+    if source.shuffle_words or source.weight != 1.0:
+        key = "shuffle_words" if source.shuffle_words else "weight"
+        raise ValueError(f"data.unlabelled.{key} is for the sources of a corpus: leave it out")
 
 
 def unlabelled_texts(source: CorpusSource, cache_dir: Path) -> tuple[ArrowTable, str]:
@@ -42,7 +55,7 @@ def drawn_texts(
     seed: int,
     evaluated: Iterable[Mapping[str, Any]],
     fields: Iterable[str],
-) -> tuple[list[dict[str, Any]], int]:
+) -> tuple[list[dict[str, Any]], list[int], int]:
     """Some texts as training examples, none of which is evaluated on.
 
     Args:
@@ -53,7 +66,8 @@ def drawn_texts(
         fields: what a training example has; whatever a text has not is None.
 
     Returns:
-        The examples, in file order, and how many were left out because they are evaluated on.
+        The examples, in file order, their places, and how many were left out because they are
+        evaluated on.
 
     Raises:
         ValueError: there are fewer.
@@ -63,6 +77,6 @@ def drawn_texts(
     if number is not None and number > len(free):
         raise ValueError(f"sample.unlabelled = {number:,}, but there are {len(free):,} texts")
     order = np.random.default_rng([seed, _DRAW]).permutation(len(free))[:number]
-    empty = dict.fromkeys(fields)
-    examples = [{**empty, **texts[free[i]]} for i in sorted(order.tolist())]
-    return examples, len(texts) - len(free)
+    empty, places = dict.fromkeys(fields), sorted(free[i] for i in order.tolist())
+    examples = [{**empty, **texts[place]} for place in places]
+    return examples, places, len(texts) - len(free)

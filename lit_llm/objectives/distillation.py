@@ -120,20 +120,29 @@ class Distillation(Objective):
         """Called by the trainer when the data module knows the labels."""
         super().configure_model()
         self.student.trainer = self.trainer
-        if self.trainer.state.fn == "fit" and self.distils:
-            if self.words is not None:
-                self.trainer.datamodule.num_variants()  # type: ignore[attr-defined]  # or say why
-            teacher = Teacher(self.sources, self.student)
-            if not teacher.reads_alike and (self.inside or self.cache is False):
-                what = "match looks into both" if self.inside else "cache: false asks it every step"
-                raise ValueError(
-                    f"distillation: {what}, and the teacher reads other tokens than the student: "
-                    "give the student the teacher's tokenizer (backbone.tokenizer)"
-                )
-            self._teacher, self._is_settled = (teacher,), False
-            if self.inside:
-                backbones = self.backbone, teacher.models[0].backbone
-                self.matching = Matching([*self.inside.values()], *backbones)
+        if self.trainer.state.fn != "fit":
+            return
+        if not self.distils:
+            if self.compare:
+                self._load_teacher()  # what is wrong with it is better known now
+            return
+        if self.words is not None:
+            self.trainer.datamodule.num_variants()  # type: ignore[attr-defined]  # or say why
+        teacher = self._load_teacher()
+        if not teacher.reads_alike and (self.inside or self.cache is False):
+            what = "match looks into both" if self.inside else "cache: false asks it every step"
+            raise ValueError(
+                f"distillation: {what}, and the teacher reads other tokens than the student: "
+                "give the student the teacher's tokenizer (backbone.tokenizer)"
+            )
+        self._teacher, self._is_settled = (teacher,), False
+        if self.inside:
+            backbones = self.backbone, teacher.models[0].backbone
+            self.matching = Matching([*self.inside.values()], *backbones)
+
+    def _load_teacher(self) -> Teacher:
+        data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
+        return Teacher(self.sources, self.student, getattr(data, "max_length", None))
 
     def on_fit_end(self) -> None:
         """The teacher is needed no longer."""
@@ -175,7 +184,11 @@ class Distillation(Objective):
         wanted = self.distils if self.compare is None else self.compare
         if not (wanted and results):
             return {}
-        teacher = Teacher(self.sources, self.student)
+        teacher = self._load_teacher()
+        if self.words is not None and self.kept_mass is None and self.distils:  # resumed at its end
+            device = self.trainer.strategy.root_device
+            teacher.to(device)
+            self.kept_mass = cached(teacher, self.trainer, device, self.words).kept_mass
         facts = compared(self.student, teacher, self.trainer, results)
         if self.kept_mass is not None:
             facts["kept_mass"] = self.kept_mass

@@ -238,6 +238,13 @@ def _gathered(vectors_RNLH: Tensor, tokens_ST: Tensor) -> Tensor:
 def _check_heads(config: MatchConfig, student: Any, teacher: Any, key: str) -> None:
     heads = [c.num_attention_heads for c in (student, teacher)]
     if config.what == "attention":
+        for whose, c in (("student", student), ("teacher", teacher)):
+            kinds = getattr(c, "layer_types", None) or ()
+            if getattr(c, "sliding_window", None) or "sliding_attention" in kinds:
+                raise ValueError(
+                    f"{key}: the {whose}'s attention looks through a sliding window, which is not "
+                    "compared: match relations or hidden_states"
+                )
         if heads[0] != heads[1]:
             raise ValueError(
                 f"{key}: the student has {heads[0]} heads and the teacher {heads[1]}, whose "

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import inspect
-from collections.abc import Sequence
+import json
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,18 +33,21 @@ class Teacher:
         sources: run directories, whose own settings (such as ``pooling``) hold, or directories and
             hub ids in transformers' format, which are read as the student is.
         student: with its weights and labels; the teacher's labels are brought into its order.
+        max_length: tokens of the longest item that the student reads.
 
     Raises:
         ValueError: a source is of another task, has other labels, or, where words are predicted,
-            reads other tokens than the student does; the message names it.
+            cannot read the student's own rows; the message names it.
         OSError: a source cannot be read.
 
     Attributes:
-        reads_alike: every teacher has the student's tokens and targets; where it has not, it is
-            asked what it says of each text or word (``unit_scores``).
+        reads_alike: every teacher reads the student's own rows; where one does not, it is asked
+            what it says of each text or word (``unit_scores``).
     """
 
-    def __init__(self, sources: Sequence[str], student: Objective) -> None:
+    def __init__(
+        self, sources: Sequence[str], student: Objective, max_length: int | None = None
+    ) -> None:
         self.sources = list(sources)
         self.models: list[Objective] = []
         self.reads_alike = True
@@ -52,7 +56,7 @@ class Teacher:
             model = _load(source, student)
             if student.label_names:
                 self._orders.append(_order(model.label_names, student.label_names, source))
-            self.reads_alike &= _reads_alike(model.backbone, student, source)
+            self.reads_alike &= _reads_alike(model.backbone, student, max_length, source)
             model.requires_grad_(requires_grad=False).eval()
             self.models.append(model)
             size = sum(p.numel() for p in model.parameters())
@@ -71,7 +75,7 @@ class Teacher:
             for name, tensor in sorted(model.state_dict().items()):
                 digest.update(name.encode())
                 digest.update(tensor.cpu().contiguous().view(torch.uint8).numpy().data)
-            found.append([type(model).__name__, _settings(model), digest.hexdigest()])
+            found.append([type(model).__name__, settings_of(model), digest.hexdigest()])
         return [found, [order.tolist() for order in self._orders]]
 
     @property
@@ -94,23 +98,38 @@ class Teacher:
 
         Windows of a text are averaged.
         """
+        return self._of_units(data, examples, lambda scores: scores)
+
+    @torch.no_grad()
+    def unit_probabilities(self, data: Any, examples: Sequence[Any], student: Objective) -> Tensor:
+        """Probabilities of each text or word, as an evaluation averages those of windows, (U, C).
+
+        Of several teachers the mean.
+        """
+        return self._of_units(data, examples, student.probabilities)
+
+    def _of_units(
+        self, data: Any, examples: Sequence[Any], made: Callable[[Tensor], Tensor]
+    ) -> Tensor:
+        """Mean over teachers, and over the windows of each unit, of what is made of the scores."""
         num_units = sum(data.units_of(example) for example in examples)
-        found = []
+        total_UC = torch.zeros(0)
         for model, order in zip(self.models, self._orders, strict=True):
-            total_UC = torch.zeros(num_units, len(order), device=model.device)
             for batch in data.packed_reading(model.backbone, examples):
                 batch = batch.to(model.device)
                 units, weights = batch.target("unit_ids"), batch.targets.get("weights")
-                scores = model.logits(batch).float()[:, order.to(model.device)]
-                weights = torch.ones_like(scores[:, 0]) if weights is None else weights
-                total_UC.index_add_(0, units, scores * weights.unsqueeze(1))
-            found.append(total_UC)
-        return torch.stack(found).mean(dim=0)
+                scores_MC = made(model.logits(batch).float()[:, order.to(model.device)])
+                if not len(total_UC):
+                    total_UC = scores_MC.new_zeros(num_units, scores_MC.shape[1])
+                if weights is not None:
+                    scores_MC = scores_MC * weights.unsqueeze(1)
+                total_UC.index_add_(0, units, scores_MC)
+        return total_UC / len(self.models)
 
     def evaluation(self, student: Objective, trainer: Any) -> Evaluation:
         """What collects the teacher's answers, and scores them as the student's are.
 
-        Of a language model, that of the first teacher.
+        Of a language model, of which there must be one.
         """
         if self._orders:
             return UnitEvaluation(_Speaks(student, self))
@@ -145,17 +164,20 @@ def _load(source: str, student: Objective) -> Objective:
     if (path / "config.yaml").is_file():
         model = saved_objective(path)
     else:
-        model = type(student)(Backbone(source), **_settings(student))
+        model = type(student)(Backbone(source), **settings_of(student))
         model.build_saved()
     if type(model) is not type(student):
         raise ValueError(
             f"{KEY}: {source} was trained as {type(model).__name__}, and the student is "
             f"{type(student).__name__}"
         )
+    pairs = "sentence_objective"  # a student of other pairs, or of none, asks for words alone
+    if getattr(model, pairs, None) != getattr(student, pairs, None):
+        model.leave_out_sentences()  # type: ignore[operator]
     return model
 
 
-def _settings(model: Objective) -> dict[str, Any]:
+def settings_of(model: Objective) -> dict[str, Any]:
     """An objective's own settings, under the names of its arguments."""
     return {
         name: getattr(model, name)
@@ -174,9 +196,10 @@ def _order(theirs: Sequence[str], ours: Sequence[str], source: str) -> Tensor:
     return torch.tensor([list(theirs).index(name) for name in ours], dtype=torch.int64)
 
 
-def _reads_alike(theirs: Backbone, student: Objective, source: str) -> bool:
-    """Whether a teacher reads the student's own tokens, at the same targets."""
-    ours = student.backbone
+def _reads_alike(theirs: Backbone, student: Objective, max_length: int | None, source: str) -> bool:
+    """Whether a teacher reads the student's own rows."""
+    ours, limit = student.backbone, theirs.max_positions
+    longest = max_length or ours.max_positions
     other = None
     if theirs.tokenizer_state() != ours.tokenizer_state():
         other = (
@@ -188,12 +211,27 @@ def _reads_alike(theirs: Backbone, student: Objective, source: str) -> bool:
             f"{'is' if theirs.causal else 'is not'} a decoder, and the student "
             f"{'is' if ours.causal else 'is not'}: they are scored at different tokens"
         )
+    elif ours.packs and not theirs.packs:
+        other = (
+            "takes one example a row, and the student several: take a student of an architecture "
+            "that does so too, or another teacher"
+        )
+    elif limit is not None and (longest is None or limit < longest):
+        other = (
+            f"reads at most {limit} tokens of an example: set data.max_length to {limit}, or take "
+            "another teacher"
+        )
     if other is not None and not student.label_names:
         raise ValueError(f"{KEY}: {source} {other}")
     if other is not None:
-        rank_zero_info(f"teacher: {source} reads the examples in its own way, once")
-        return False
-    limit = theirs.max_positions
-    if limit is not None and (ours.max_positions is None or limit < ours.max_positions):
-        rank_zero_info(f"teacher: {source} reads at most {limit} tokens of an example")
-    return True
+        why = other.partition(":")[0]
+        rank_zero_info(f"teacher: {source} {why}; it reads the examples in its own way, once")
+    return other is None
+
+
+def kept_path(data: Any, parts: Sequence[Any], suffix: str = "") -> Path:
+    """Where the data's cache holds what a teacher said, by all that it depends on."""
+    text = json.dumps(list(parts), sort_keys=True, default=str)
+    digest = hashlib.sha256(text.encode()).hexdigest()[:24]
+    path: Path = data.cache_dir / f"teacher-{digest}{suffix}"
+    return path

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import time
 from collections.abc import Callable, Iterable
@@ -24,7 +22,7 @@ from lit_llm.batch import PackedBatch
 from lit_llm.durable import flush
 from lit_llm.losses.linear_top_k_targets import TopK
 from lit_llm.objectives.kept_words import KeptWords, as_top_k
-from lit_llm.objectives.teacher import Teacher
+from lit_llm.objectives.teacher import Teacher, kept_path
 
 CACHE_VERSION = 1
 """Raise by hand when the same inputs must give other scores."""
@@ -73,7 +71,7 @@ def cached(
             pairs = ((batch.item_ids.tolist(), answer(batch.to(device))) for batch in batches)
             return _in_order(pairs, sizes[entries.start : entries.stop])
 
-    cache = TeacherCache(_directory(data, parts), sizes, score, variants)
+    cache = TeacherCache(kept_path(data, [CACHE_VERSION, *parts]), sizes, score, variants)
     if words is not None:
         rank_zero_info(
             f"teacher: {words.top_k} of {teacher.num_words:,} words hold {cache.kept_mass:.3f} of "
@@ -85,10 +83,16 @@ def cached(
 def _read_otherwise(teacher: Teacher, trainer: Any, parts: list[Any]) -> TeacherCache:
     """Scores of each text or word of all training examples, as the teacher reads them."""
     data = trainer.datamodule
+    if getattr(data, "context", "none") != "none":
+        raise ValueError(
+            f"data.context: {data.context} is cut by each model in its own way, and the teacher "
+            "reads otherwise than the student: set it to none, or give the student the teacher's "
+            "tokenizer"
+        )
     examples = data.examples("train")
     sizes = np.array([data.units_of(example) for example in examples], np.int64)
     tokenizers = [model.backbone.tokenizer_state() for model in teacher.models]
-    directory = _directory(data, [*parts, tokenizers])
+    directory = kept_path(data, [CACHE_VERSION, *parts, tokenizers])
 
     def score(entries: range) -> Answers:
         with trainer.precision_plugin.forward_context():
@@ -96,13 +100,6 @@ def _read_otherwise(teacher: Teacher, trainer: Any, parts: list[Any]) -> Teacher
         return {"scores": scores.to(torch.float16).cpu()}
 
     return TeacherCache(directory, sizes, score, by_unit=True)
-
-
-def _directory(data: Any, parts: list[Any]) -> Path:
-    text = json.dumps([CACHE_VERSION, *parts], sort_keys=True)
-    digest = hashlib.sha256(text.encode()).hexdigest()[:24]
-    directory: Path = data.cache_dir / f"teacher-{digest}"
-    return directory
 
 
 class TeacherCache:

@@ -7,11 +7,14 @@ from transformers import AutoModelForSequenceClassification
 from lit_llm.backbone.backbone import Backbone
 from lit_llm.data.batch_config import BatchConfig
 from lit_llm.data.corpus_source import CorpusSource
+from lit_llm.data.joined import Joined
 from lit_llm.data.sample import SampleConfig
 from lit_llm.data.text_classification import TextClassification
+from lit_llm.data.toy_ner import ToyNER
 from lit_llm.losses.soft_targets import soft_targets
 from lit_llm.objectives.distillation import Distillation
 from lit_llm.objectives.sequence_classification import SequenceClassification
+from lit_llm.objectives.token_classification import TokenClassification
 from lit_llm.optim import OptimizerConfig
 from tests.helpers import CONSTANT, Gradients, Recorder, parameters_of, quick_trainer, save_tiny
 
@@ -121,6 +124,53 @@ def test_without_a_teacher_they_are_refused(files, models):
     for model in (student(models), Distillation(student(models), "none", alpha=0.0)):
         with pytest.raises(ValueError, match=r"data.unlabelled: texts .* need a teacher"):
             fit(files, model, texts(files))
+
+
+def test_other_texts_in_as_large_a_number_are_tokenised_anew(files, models):
+    def tokens():
+        data = texts(files)
+        fit(files, Distillation(student(models), models[1]), data)
+        more = [i for i, e in enumerate(data.examples("train")) if e["label"] is None]
+        decode = data._backbone().tokenizer.decode
+        read = [
+            decode(data._items["train"][i]["input_ids"], skip_special_tokens=True) for i in more
+        ]
+        assert read == [data.examples("train")[i]["text"] for i in more]
+        return read
+
+    before = tokens()
+    (files / "test.csv").write_text("text,label\nw13,neg\n")  # another one is left out now
+    assert tokens() != before
+
+
+def test_a_run_that_is_only_scored_has_none(files, models):
+    model = student(models)
+    model.build_saved()
+    data = texts(files)
+    quick_trainer(files).test(model, data, verbose=False)
+    assert len(data.examples("train")) == 4
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"path": "toy"}, "data.unlabelled.path: toy is a corpus of stories"),
+        ({"path": "x.csv", "weight": 2.0}, "data.unlabelled.weight is for the sources of a corpus"),
+        ({"path": "x.csv", "shuffle_words": True}, "data.unlabelled.shuffle_words is for"),
+    ],
+)
+def test_what_means_something_of_a_corpus_alone_is_refused(files, settings, message):
+    with pytest.raises(ValueError, match=message):
+        TextClassification(str(files), unlabelled=CorpusSource(**settings))
+
+
+def test_other_data_refuse_them(files, models):
+    words = ToyNER(context="none", sample=SampleConfig(unlabelled=2))
+    model = TokenClassification(Backbone(models[0]))
+    with pytest.raises(ValueError, match=r"sample.unlabelled: ToyNER takes no texts without"):
+        fit(files, model, words)
+    with pytest.raises(ValueError, match=r"joined data sets take no texts without a label"):
+        Joined({"one": texts(files)})
 
 
 def test_more_than_there_are_is_refused(files, models):

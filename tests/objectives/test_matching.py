@@ -315,6 +315,15 @@ def test_models_that_do_not_fit_are_refused_before_training(tmp_path, models, ma
         fit(tmp_path, model)
 
 
+def test_attention_through_a_window_is_not_compared(tmp_path):
+    settings = {"num_key_value_heads": 2, "attention_dropout": 0.0, "sliding_window": 4}
+    source = save_tiny(tmp_path / "m", AutoModelForCausalLM, ["x"], "mistral", **settings)
+    student = CausalLM(Backbone(source), SGD, CONSTANT)
+    model = Distillation(student, source, match=[MatchConfig("attention")])
+    with pytest.raises(ValueError, match=r"match\[0\]: the student's attention looks through a sl"):
+        fit(tmp_path, model, language_corpus(tmp_path, "causal"))
+
+
 def test_only_one_teacher_that_runs_can_be_looked_into(models):
     match = [MatchConfig("embeddings")]
     with pytest.raises(ValueError, match="in every step, and cache: true keeps scores alone"):

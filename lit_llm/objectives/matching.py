@@ -137,8 +137,9 @@ class Matching(nn.Module):
             student: filled by its forward pass.
             teacher: likewise, without gradients.
         """
-        layout, is_token = SegmentLayout(batch), batch.segment_ids.flatten() >= 0
+        is_token = batch.segment_ids.flatten() >= 0
         count = is_token.sum()
+        layout = SegmentLayout(batch) if self.looks_at_heads else None
         if batch.num_examples == 0:  # the teacher was not asked: keep the maps on the graph
             nothing = sum((p.sum() for p in self.maps.parameters()), student.hidden[-1].sum()) * 0.0
             return {name: (nothing, count) for name, _, _ in self._entries}
@@ -153,7 +154,7 @@ class Matching(nn.Module):
                         s_TD = self.maps[name][place](s_TD)  # type: ignore[index]
                     part, _ = vector_distance(s_TD, t_TD, config.distance or "squared_error")  # type: ignore[arg-type]
                     total = total + part
-                else:
+                elif layout is not None:
                     heads = student.heads[ours], teacher.heads[theirs]
                     for pair, empty, distance in _map_pairs(config, *heads, layout):
                         part, _ = map_distance(*pair, empty, self.causal, distance)

@@ -15,10 +15,9 @@ from lit_llm.losses.soft_targets import soft_targets
 from lit_llm.objectives.distillation import Distillation
 from lit_llm.objectives.sequence_classification import SequenceClassification
 from lit_llm.objectives.token_classification import TokenClassification
-from lit_llm.optim import OptimizerConfig
 from tests.helpers import CONSTANT, Gradients, Recorder, parameters_of, quick_trainer, save_tiny
+from tests.references.students import SGD
 
-SGD = OptimizerConfig("sgd", lr=0.05, weight_decay=0.0)
 LABELLED = ["w1 w2 w3,pos", "w4,neg", "w5 w6,pos", "w7 w8 w9 w10,neg"]
 FREE = ["w11 w12", "w13", "w20", "w14 w15 w16", "w17 w18 w19"]
 

@@ -16,12 +16,11 @@ from lit_llm.objectives.causal_lm import CausalLM
 from lit_llm.objectives.distillation import Distillation
 from lit_llm.objectives.masked_lm import MaskedLM
 from lit_llm.objectives.sequence_classification import SequenceClassification
-from lit_llm.optim import OptimizerConfig
 from tests.helpers import CONSTANT, Texts, quick_trainer, save_tiny, texts
 from tests.objectives.test_distillation import other_vocabulary
 from tests.references.language_corpus import language_corpus
+from tests.references.students import SGD
 
-SGD = OptimizerConfig("sgd", lr=0.05, weight_decay=0.0)
 LABELS = ["a", "b"]
 
 

@@ -13,7 +13,6 @@ from transformers import (
 )
 
 from lit_llm.backbone.backbone import Backbone
-from lit_llm.data.batch_config import BatchConfig
 from lit_llm.losses.soft_targets import soft_targets as matched
 from lit_llm.objectives import teacher_cache
 from lit_llm.objectives.causal_lm import CausalLM
@@ -23,26 +22,21 @@ from lit_llm.objectives.matching import MatchConfig
 from lit_llm.objectives.sequence_classification import SequenceClassification
 from lit_llm.objectives.teacher import Teacher
 from lit_llm.objectives.token_classification import TokenClassification
-from lit_llm.optim import OptimizerConfig
 from tests.helpers import (
     CONSTANT,
     STEADY,
     TAGS,
     Gradients,
     Recorder,
-    Sentences,
     Texts,
     parameters_of,
-    quick_trainer,
     save_tiny,
     sentences,
     texts,
 )
 from tests.references.language_corpus import language_corpus
 from tests.references.losses import soft_targets
-
-SGD = OptimizerConfig("sgd", lr=0.05, weight_decay=0.0)
-LENGTHS = [3, 9, 1, 14, 6, 2, 5, 3]
+from tests.references.students import LENGTHS, SGD, fit, tagger, words_data
 
 
 @pytest.fixture(scope="module")
@@ -54,28 +48,6 @@ def models(tmp_path_factory):
         name: save_tiny(root / name, AutoModelForTokenClassification, labels, std=std)
         for name, (labels, std) in kinds.items()
     }
-
-
-def tagger(source, optimizer=STEADY):
-    torch.manual_seed(0)
-    return TokenClassification(Backbone(source), optimizer, CONSTANT)
-
-
-def words_data(batch=4, **settings):
-    data = Sentences(
-        batches=BatchConfig(examples_per_batch=batch, seed=3),
-        train=sentences(LENGTHS),
-        val=sentences([4, 7, 2], seed=1),
-        **settings,
-    )
-    data.label_names = TAGS
-    return data
-
-
-def fit(directory, model, data=None, **settings):
-    trainer = quick_trainer(directory, **{"max_epochs": 2, **settings})
-    trainer.fit(model, data or words_data())
-    return parameters_of(model), trainer
 
 
 def scores_of(source, data, student=None):

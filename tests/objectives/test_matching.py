@@ -9,28 +9,21 @@ from transformers import (
 )
 
 from lit_llm.backbone.backbone import Backbone
-from lit_llm.data.batch_config import BatchConfig
 from lit_llm.objectives.causal_lm import CausalLM
 from lit_llm.objectives.distillation import Distillation
 from lit_llm.objectives.matching import MatchConfig, layer_pairs
-from lit_llm.objectives.token_classification import TokenClassification
-from lit_llm.optim import OptimizerConfig
 from tests.helpers import (
     CONSTANT,
     TAGS,
     Gradients,
     Recorder,
-    Sentences,
     parameters_of,
-    quick_trainer,
     save_tiny,
-    sentences,
 )
 from tests.references.language_corpus import language_corpus
 from tests.references.losses import soft_targets
+from tests.references.students import LENGTHS, SGD, fit, tagger, words_data
 
-SGD = OptimizerConfig("sgd", lr=0.05, weight_decay=0.0)
-LENGTHS = [3, 9, 1, 14, 6, 2, 5, 3]
 MATCH = [
     MatchConfig("hidden_states", weight=0.3),
     MatchConfig("hidden_states", layers="top", distance="cosine"),
@@ -59,27 +52,6 @@ def models(tmp_path_factory):
         name: save_tiny(root / name, AutoModelForTokenClassification, TAGS, std=0.4, **shape)
         for name, shape in shapes.items()
     }
-
-
-def tagger(source, **settings):
-    torch.manual_seed(0)
-    return TokenClassification(Backbone(source, **settings), SGD, CONSTANT)
-
-
-def words_data(batch=4):
-    data = Sentences(
-        batches=BatchConfig(examples_per_batch=batch, seed=3),
-        train=sentences(LENGTHS),
-        val=sentences([4, 7, 2], seed=1),
-    )
-    data.label_names = TAGS
-    return data
-
-
-def fit(directory, model, data=None, **settings):
-    trainer = quick_trainer(directory, **{"max_epochs": 2, **settings})
-    trainer.fit(model, data or words_data())
-    return parameters_of(model), trainer
 
 
 def inside(source, ids):
@@ -144,7 +116,7 @@ def expected_terms(student, teacher, ids):
 
 
 def test_every_term_is_that_of_its_paper(tmp_path, models):
-    model = Distillation(tagger(models["student"]), models["teacher"], match=MATCH)
+    model = Distillation(tagger(models["student"], SGD), models["teacher"], match=MATCH)
     recorder, seen = Recorder(), []
 
     class Looks(Gradients):
@@ -169,9 +141,9 @@ def test_every_term_is_that_of_its_paper(tmp_path, models):
 def test_a_student_like_its_teacher_does_not_move(tmp_path, models):
     match = [MatchConfig("hidden_states"), MatchConfig("attention", distance="kl")]
     match += [MatchConfig("embeddings", distance="cosine"), MatchConfig("relations")]
-    before = tagger(models["student"])
+    before = tagger(models["student"], SGD)
     before.build_saved()
-    model = Distillation(tagger(models["student"]), models["student"], alpha=1.0, match=match)
+    model = Distillation(tagger(models["student"], SGD), models["student"], alpha=1.0, match=match)
     after, trainer = fit(tmp_path, model)
     for config in match:
         loss = trainer.callback_metrics[f"train/{config.what}_loss"]
@@ -184,7 +156,7 @@ def test_a_step_in_parts_is_the_whole_step(tmp_path, models, teacher):
     match = [MatchConfig("hidden_states"), MatchConfig("relations", layers="top", relation_heads=2)]
 
     def trained(batch, accumulate):
-        model = Distillation(tagger(models["student"]), models[teacher], match=match)
+        model = Distillation(tagger(models["student"], SGD), models[teacher], match=match)
         return fit(tmp_path, model, words_data(batch), accumulate_grad_batches=accumulate)[0]
 
     torch.testing.assert_close(trained(2, 2), trained(4, 1), rtol=1e-5, atol=1e-6)
@@ -192,7 +164,7 @@ def test_a_step_in_parts_is_the_whole_step(tmp_path, models, teacher):
 
 def test_vectors_of_another_width_are_mapped_and_the_map_is_not_kept(tmp_path, models):
     match = [MatchConfig("hidden_states"), MatchConfig("embeddings")]
-    model = Distillation(tagger(models["student"]), models["wide"], alpha=0.0, match=match)
+    model = Distillation(tagger(models["student"], SGD), models["wide"], alpha=0.0, match=match)
     recorder, shapes = Recorder(), {}
 
     class Looks(Gradients):
@@ -310,7 +282,7 @@ def test_settings_that_make_no_sense_are_refused(settings, message):
     ],
 )
 def test_models_that_do_not_fit_are_refused_before_training(tmp_path, models, match, message):
-    model = Distillation(tagger(models["student"]), models["wide"], match=[match])
+    model = Distillation(tagger(models["student"], SGD), models["wide"], match=[match])
     with pytest.raises(ValueError, match=message):
         fit(tmp_path, model)
 
@@ -327,7 +299,7 @@ def test_attention_through_a_window_is_not_compared(tmp_path):
 def test_only_one_teacher_that_runs_can_be_looked_into(models):
     match = [MatchConfig("embeddings")]
     with pytest.raises(ValueError, match="in every step, and cache: true keeps scores alone"):
-        Distillation(tagger(models["student"]), models["teacher"], cache=True, match=match)
+        Distillation(tagger(models["student"], SGD), models["teacher"], cache=True, match=match)
     both = [models["teacher"], models["wide"]]
     with pytest.raises(ValueError, match="in every step, and there are several teachers"):
-        Distillation(tagger(models["student"]), both, match=match)
+        Distillation(tagger(models["student"], SGD), both, match=match)

@@ -9,7 +9,6 @@ from typing import Any
 
 from lightning.pytorch import Trainer
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_only
-from torch import nn
 
 from lit_llm.callbacks.best_model import BestModel, epochs_made
 from lit_llm.callbacks.budget import Budget
@@ -66,7 +65,6 @@ def _score(trainer: Trainer, model: Objective, data: PackedDataModule, splits: l
 def _facts(
     trainer: Trainer, model: Objective, data: PackedDataModule, run_dir: Path
 ) -> dict[str, Any]:
-    kept = nn.ModuleList([model.backbone, *([] if model.head is None else [model.head])])
     facts: dict[str, Any] = {
         "run": run_dir.name,
         "objective": type(model).__name__,
@@ -74,7 +72,7 @@ def _facts(
         "backbone": model.backbone.source,
         "seed": int(os.environ.get("PL_GLOBAL_SEED", 0)),
         "label_names": model.label_names,
-        "num_parameters": sum(p.numel() for p in kept.parameters()),
+        "num_parameters": sum(p.numel() for p in model.kept_parameters()),
         "world_size": trainer.world_size,
         "precision": str(trainer.precision),
         "steps": trainer.global_step,

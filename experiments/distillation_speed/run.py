@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import tempfile
 import time
 from collections.abc import Iterator
@@ -19,7 +18,7 @@ from experiments.distillation_speed.inputs import write_models, write_sample
 from experiments.distillation_speed.settings import SYSTEMS, Settings
 from experiments.distillation_speed.shapes import SHAPES, ceiling_of
 from experiments.distillation_speed.table import table, verdicts
-from experiments.speed.run import commit, run_one
+from experiments.speed.run import append_row, commit, run_one
 from experiments.speed.settings import DEFAULT_MODEL
 
 ONE = "experiments.distillation_speed.one"
@@ -99,8 +98,7 @@ def main(argv: list[str] | None = None) -> None:
     for shape in args.shapes:
         for row in measured(args, shape):
             rows.append(row)
-            with args.results.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(row) + "\n")
+            append_row(args.results, row)
             print(
                 f"{shape} #{row['repetition']} {row['system']}: {row['seconds']:.1f} s, "
                 f"{row['cpu_seconds']:.1f} s of CPU, {row['timed_steps']} steps, "

@@ -115,6 +115,12 @@ def run_one(settings: Any, cache_dir: str, module: str = "experiments.speed.one"
     return row
 
 
+def append_row(file: Path, row: dict[str, Any]) -> None:
+    """Add a row to a results file, as it comes: what was measured stays if the next one fails."""
+    with file.open("a", encoding="utf-8") as opened:
+        opened.write(json.dumps(row) + "\n")
+
+
 def commit() -> str:
     """The checkout's commit, ``-dirty`` with changes on top; ``unknown`` outside git."""
     command = ["git", "-C", str(ROOT), "describe", "--always", "--dirty", "--abbrev=12"]
@@ -132,8 +138,7 @@ def main(argv: list[str] | None = None) -> None:
             row = {"run": name, "repetition": repetition, "commit": commit()}
             row |= run_one(settings, cache_dir)
             rows.append(row)
-            with args.results.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(row) + "\n")
+            append_row(args.results, row)
             print(
                 f"{row['task']} {row['dropout']:g}/{row['attention_dropout']:g} "
                 f"#{repetition} {row['system']}: {row['tokens_per_second']:,.0f} tokens/s, "

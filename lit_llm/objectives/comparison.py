@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import torch
 from lightning.pytorch.utilities import rank_zero_info
-from torch import nn
 
 from lit_llm.batch import PackedBatch
 from lit_llm.durable import replace_text
@@ -54,8 +53,9 @@ def compared(
     teacher.to(device)
     facts = _sizes_and_speeds(student, teacher, trainer, [*results][-1])
     facts |= {"retained": {}, "agreement": {}}
+    identity = teacher.identity()  # reads every weight: once for all splits
     for split, result in results.items():
-        scored = _scored(teacher, student, trainer, split, result["records"])
+        scored = _scored(teacher, identity, student, trainer, split, result["records"])
         for name, value in scored["metrics"].items():
             facts["teacher"]["metrics"][f"{split}/{name}"] = value
             known = name in student.headline and name in result["metrics"]
@@ -82,14 +82,12 @@ def _sizes_and_speeds(
             "latency": theirs["latency_ms"] / ours["latency_ms"],
             "packed": ours["tokens_per_second"] / theirs["tokens_per_second"],
         }
-    facts = trainer.strategy.broadcast(facts)
-    return facts
+    return dict(trainer.strategy.broadcast(facts))
 
 
 def _size(models: Sequence[Objective]) -> dict[str, int]:
     """Backbone and head of a model, or of several."""
-    parts = [part for m in models for part in (m.backbone, m.head) if part is not None]
-    weights = list(nn.ModuleList(parts).parameters())
+    weights = [parameter for model in models for parameter in model.kept_parameters()]
     return {
         "parameters": sum(p.numel() for p in weights),
         "bytes": sum(p.numel() * p.element_size() for p in weights),
@@ -137,13 +135,18 @@ def _now(device: torch.device) -> float:
 
 
 def _scored(
-    teacher: Teacher, student: Objective, trainer: Any, split: str, records: Sequence[Any]
+    teacher: Teacher,
+    identity: Any,
+    student: Objective,
+    trainer: Any,
+    split: str,
+    records: Sequence[Any],
 ) -> dict[str, Any]:
     """The teacher's metrics and what it said of a split; scored once for all students."""
     data = trainer.datamodule
     if len(teacher.models) > 1 and not student.label_names:
         return {"metrics": {}, "said": {}}
-    parts = [COMPARISON_VERSION, teacher.identity(), data.fingerprints[split]]
+    parts = [COMPARISON_VERSION, identity, data.fingerprints[split]]
     parts += [str(trainer.precision), data.variant_options()]
     parts += [type(student).__name__, settings_of(student)]
     file = kept_path(data, parts, ".json")

@@ -77,9 +77,10 @@ class MaskedLM(Objective):
                     "second segment, so only the separator tells it from the first"
                 )
 
-    def leave_out_sentences(self) -> None:
-        """Speak of masked tokens alone from here on, as a teacher does."""
-        self.sentence_objective, self.term_weights = "none", {"masked": 1.0}
+    def becomes_teacher_of(self, student: Objective) -> None:
+        """A student of other pairs of segments, or of none, asks for masked tokens alone."""
+        if getattr(student, "sentence_objective", None) != self.sentence_objective:
+            self.sentence_objective, self.term_weights = "none", {"masked": 1.0}
 
     def build_head(self) -> nn.Module | None:
         """Transformers' head for masked tokens, and one for sentences where that is asked for."""

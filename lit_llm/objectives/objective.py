@@ -177,6 +177,14 @@ class Objective(LightningModule):
         """Called by the trainer when the data module knows the labels."""
         self.build(self.trainer.datamodule.label_names)  # type: ignore[attr-defined]
 
+    def kept_parameters(self) -> list[nn.Parameter]:
+        """Those that ``save`` writes, each once: backbone and head."""
+        parts = [part for part in (self.backbone, self.head) if part is not None]
+        return list(nn.ModuleList(parts).parameters())
+
+    def becomes_teacher_of(self, student: Objective) -> None:
+        """Settle what it is asked for by a student of the same kind; nothing here."""
+
     def save(self, directory: str | Path) -> None:
         """Write backbone, head and tokenizer as a transformers directory."""
         self.backbone.save(directory, self.head)

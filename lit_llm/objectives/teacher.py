@@ -171,9 +171,7 @@ def _load(source: str, student: Objective) -> Objective:
             f"{KEY}: {source} was trained as {type(model).__name__}, and the student is "
             f"{type(student).__name__}"
         )
-    pairs = "sentence_objective"  # a student of other pairs, or of none, asks for words alone
-    if getattr(model, pairs, None) != getattr(student, pairs, None):
-        model.leave_out_sentences()  # type: ignore[operator]
+    model.becomes_teacher_of(student)
     return model
 
 

@@ -40,7 +40,7 @@ class Distiller(Trainer):
         self, *args: Any, teacher: PreTrainedModel, alpha: float, temperature: float, **kwargs: Any
     ) -> None:
         super().__init__(*args, **kwargs)
-        self.teacher = teacher
+        self.teacher = teacher.to(self.args.device)
         self.alpha = alpha
         self.temperature = temperature
 

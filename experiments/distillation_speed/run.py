@@ -42,6 +42,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--examples_per_batch", type=int, default=32)
     p.add_argument("--max_length", type=int, default=512)
     p.add_argument("--model", default=DEFAULT_MODEL, help="pkg://..., directory or hub id")
+    p.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     p.add_argument("--data_dir", default="../shared/data")
     p.add_argument("--seed", type=int, default=1, help="of the sample and the first repetition")
     p.add_argument("--threads", type=int, default=0, help="of torch; 0: its own choice")
@@ -61,6 +62,7 @@ def plan(args: argparse.Namespace, shape: str, directory: Path) -> list[tuple[in
                 student=str(directory / "student"),
                 teacher=str(directory / "teacher"),
                 data_dir=str(directory),
+                device=args.device,
                 epochs=args.epochs,
                 examples_per_batch=args.examples_per_batch,
                 seed=args.seed + repetition,

@@ -20,6 +20,7 @@ class Settings:
         student: directory in transformers' format, with its head.
         teacher: likewise.
         data_dir: holds the sample, ``conll2003/eng.train``.
+        device: ``cpu`` or ``cuda``.
         epochs: over the sample; all their steps are timed.
         examples_per_batch: sentences of one optimizer step.
         seed: of the order and the dropout.
@@ -36,6 +37,7 @@ class Settings:
     student: str
     teacher: str
     data_dir: str
+    device: str = "cpu"
     epochs: int = 3
     examples_per_batch: int = 32
     seed: int = 1
@@ -61,6 +63,7 @@ class Settings:
             attention_dropout=self.attention_dropout,
             model=self.student,
             data_dir=self.data_dir,
+            device=self.device,
             examples_per_batch=self.examples_per_batch,
             max_length=self.max_length,
             seed=self.seed,

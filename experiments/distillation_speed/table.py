@@ -55,7 +55,8 @@ def _settings(rows: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
     """The rows that may be compared, together, in order of appearance."""
     groups: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
     for row in rows:
-        key = tuple(row[name] for name in ("shape", "epochs", "examples", "examples_per_batch"))
+        names = ("shape", "epochs", "examples", "examples_per_batch", "device_name")
+        key = tuple(row[name] for name in names)
         groups.setdefault(key, []).append(row)
     return list(groups.values())
 

@@ -71,6 +71,7 @@ def test_table_pairs_rounds_and_says_what_was_reached() -> None:
 
     seconds = {"cached": (10, 20, 40), "live": (13, 28, 40), "trainer_default": (20, 80, 120)}
     common = {"run": "a", "shape": "half", "epochs": 3, "examples": 64, "examples_per_batch": 32}
+    common |= {"device_name": "a processor"}
     rows = [
         {
             **common,

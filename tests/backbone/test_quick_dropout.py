@@ -19,7 +19,7 @@ def test_share_and_mean_are_those_of_dropout(probability):
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64])
 def test_gradient_is_dropped_where_the_numbers_were(dtype):
     torch.manual_seed(0)
-    states = torch.randn(7, 33, dtype=dtype, requires_grad=True)
+    states = (1 + torch.rand(7, 33)).to(dtype).requires_grad_()  # none is 0
     out = QuickDropout(0.25)(states)
     out.backward(torch.ones_like(out))
     kept = out != 0

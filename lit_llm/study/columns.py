@@ -56,12 +56,13 @@ class TableLayout:
     Attributes:
         rows: axes that make the rows.
         columns: of the figures.
-        against: labels of the row that all others are compared with; None for no comparison.
+        against: axis -> value of the row that each other row is compared with; of an axis that is
+            not named, the row's own value. None for no comparison.
     """
 
     rows: tuple[str, ...]
     columns: tuple[Column, ...]
-    against: tuple[str, ...] | None = None
+    against: Mapping[str, str] | None = None
 
 
 def read_table(
@@ -106,31 +107,41 @@ def read_table(
         _column(document, stages, axes, rows, str(name), column) for name, column in columns.items()
     )
     for column in found:
-        if column.target is not None and against is None:
+        if column.target is not None and len(against or ()) < max(len(rows), 1):
             raise document.fault(
                 ("table", "columns", column.name),
-                "reaches is a part of what the row under table.against reaches: name one",
+                "reaches is a part of what the row under table.against reaches: name one row",
             )
     return TableLayout(tuple(rows), found, against)
 
 
 def _against(
     document: Document, axes: Mapping[str, Mapping[str, Changes]], rows: list[str], given: Any
-) -> tuple[str, ...] | None:
+) -> dict[str, str] | None:
     if given is None:
         return None
-    labels = [str(label) for label in (given if isinstance(given, list) else [given])]
-    if len(labels) != len(rows):
-        raise document.fault(
-            ("table", "against"), f"a row is named by a value of each of {', '.join(rows)}"
-        )
-    for axis, label in zip(rows, labels, strict=True):
+    keys: Keys = ("table", "against")
+    if not isinstance(given, dict):
+        labels = given if isinstance(given, list) else [given]
+        if len(labels) != len(rows):
+            raise document.fault(
+                keys,
+                f"a row is named by a value of each of {', '.join(rows)}; to compare rows that "
+                "differ in one axis alone, give 'AXIS: VALUE'",
+            )
+        given = dict(zip(rows, labels, strict=True))
+    if not given:
+        raise document.fault(keys, "a row was expected, or 'AXIS: VALUE'")
+    against = {str(axis): str(label) for axis, label in given.items()}
+    for axis, label in against.items():
+        if axis not in rows:
+            hint = did_you_mean(axis, rows)
+            raise document.fault(keys, f"{axis} is not an axis of the table's rows{hint}")
         if label not in axes[axis]:
             raise document.fault(
-                ("table", "against"),
-                f"{axis} has no value {label!r}{did_you_mean(label, axes[axis])}",
+                keys, f"{axis} has no value {label!r}{did_you_mean(label, axes[axis])}"
             )
-    return tuple(labels)
+    return against
 
 
 def _column(

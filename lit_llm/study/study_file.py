@@ -28,7 +28,7 @@ class Study:
         parameters: values for ``${name}``.
         rows: axes that make the table's rows.
         columns: of the table.
-        against: the row that the others are compared with, if there is one.
+        against: axis -> value of the row that each other is compared with; None: of no row.
     """
 
     name: str
@@ -38,7 +38,7 @@ class Study:
     parameters: Mapping[str, Any]
     rows: tuple[str, ...]
     columns: tuple[Column, ...]
-    against: tuple[str, ...] | None = None
+    against: Mapping[str, str] | None = None
 
     @property
     def path(self) -> Path:

@@ -26,7 +26,8 @@ def markdown(table: StudyTable) -> str:
         compared = table.comparisons()
         columns = [_differences([cells[i] for _, cells in compared]) for i in range(len(names))]
         lines = [[*row, *(column[i] for column in columns)] for i, (row, _) in enumerate(compared)]
-        parts += [f"## Against {', '.join(table.against)}", ""]
+        kept = [f"the same {axis}" for axis in table.axes if axis not in table.against]
+        parts += [f"## Against {', '.join([*table.against.values(), *kept])}", ""]
         parts += [*_aligned(heading, lines, labels), "", *_bullets(_COMPARED), ""]
     return "\n".join(parts)
 

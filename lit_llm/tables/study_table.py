@@ -29,7 +29,7 @@ class StudyTable:
         columns: of the figures.
         rows: labels, and a summary for each column; None where a column does not apply.
         notes: what a reader must know, a sentence each.
-        against: labels of the row that the others are compared with.
+        against: axis -> value of the row that each other is compared with; of other axes, its own.
     """
 
     title: str
@@ -37,18 +37,20 @@ class StudyTable:
     columns: tuple[Column, ...]
     rows: tuple[tuple[tuple[str, ...], tuple[Summary | None, ...]], ...]
     notes: tuple[str, ...]
-    against: tuple[str, ...] | None = None
+    against: Mapping[str, str] | None = None
 
     def comparisons(self) -> list[tuple[tuple[str, ...], list[Comparison | None]]]:
-        """Each other row beside the one that is compared with; None where there are no pairs."""
+        """Each row beside the one that it is compared with; None where there are no pairs."""
         if self.against is None:
             return []
-        theirs = dict(self.rows)[self.against]
-        return [
-            (labels, [_compared(*pair) for pair in zip(ours, theirs, strict=True)])
-            for labels, ours in self.rows
-            if labels != self.against
-        ]
+        found, rows = [], dict(self.rows)
+        for labels, ours in self.rows:
+            named = zip(self.axes, labels, strict=True)
+            other = tuple(self.against.get(axis, label) for axis, label in named)
+            if other != labels:
+                pairs = zip(ours, rows[other], strict=True)
+                found.append((labels, [_compared(*pair) for pair in pairs]))
+        return found
 
 
 def study_table(plan: Plan, ledger: Ledger) -> StudyTable:
@@ -96,7 +98,7 @@ def study_table(plan: Plan, ledger: Ledger) -> StudyTable:
     sources = _sources(plan, [name for name in distinct if name in results])
     said = notes(distinct, ledger.records, results, [name for name in sources if name in results])
     said[:0] = [
-        in_words(column, targets[column.name], study.against or ())
+        in_words(column, targets[column.name], list((study.against or {}).values()))
         for column in study.columns
         if column.name in targets
     ]
@@ -120,8 +122,8 @@ def _targets(
             if ran and not has_scores(column.metric, results[cell.name]):
                 reason = f"has no evaluations of {column.metric!r} from while it trained"
                 raise _fault(ledger, column, cell, reason)
-        row = dict(zip(study.rows, study.against, strict=True))
-        runs = [results[c.name] for c in _cells(plan, column, row) if c.name in results]
+        cells = _cells(plan, column, study.against)
+        runs = [results[cell.name] for cell in cells if cell.name in results]
         score = target_score(column.target, column.metric, runs)
         if score is not None:
             found[column.name] = score

@@ -82,7 +82,7 @@ def test_a_second_table_holds_the_differences():
         (("missing",), (Summary((), ()), Summary((5,), (1.0,)))),
     )
     columns = (Column("F1", "fit", "f1"), Column("seconds", "fit", "seconds"))
-    text = markdown(StudyTable("s", ("variant",), columns, rows, (), ("full",)))
+    text = markdown(StudyTable("s", ("variant",), columns, rows, (), {"variant": "full"}))
     second = text.split("## Against full\n")[1]
     lines = [line for line in second.splitlines() if line.startswith("| ")]
     assert "full" not in "".join(lines[2:])
@@ -110,9 +110,39 @@ def test_a_study_names_the_row(tmp_path):
     assert found.differences.values == pytest.approx((0.2, 0.2))
 
 
+GRID = """\
+seeds: [0, 1]
+stages: {fit: {}}
+grid:
+  size: {small: {}, large: {fit.n: 2}}
+  fed: {words: {}, pages: {fit.m: 2}}
+table: {against: {fed: words}, columns: {F1: f1}}
+"""
+
+
+def test_a_row_stands_beside_the_one_that_differs_in_one_axis(tmp_path):
+    ledger = opened(tmp_path, GRID)
+    gains = {"small,pages": 0.1, "large,words": 0.2, "large,pages": 0.5}
+    for name, cell in ledger.plan.cells.items():
+        run(ledger, name, metrics={"f1": 0.3 + 0.1 * cell.seed + gains.get(name.split("/")[0], 0)})
+    table = study_table(ledger.plan, ledger)
+    found = {labels: cells[0].differences.values for labels, cells in table.comparisons()}
+    assert found == {
+        ("small", "pages"): pytest.approx((0.1, 0.1)),
+        ("large", "pages"): pytest.approx((0.3, 0.3)),
+    }
+    assert "## Against words, the same size\n" in markdown(table)
+
+
 @pytest.mark.parametrize(
     ("against", "message"),
-    [("plane", "no value 'plane'.*plain"), ("[plain, other]", "a value of each of variant")],
+    [
+        ("plane", "no value 'plane'.*plain"),
+        ("[plain, other]", "a value of each of variant.*AXIS: VALUE"),
+        ("{varient: plain}", "varient is not an axis of the table's rows.*variant"),
+        ("{variant: plane}", "no value 'plane'.*plain"),
+        ("{}", "a row was expected"),
+    ],
 )
 def test_a_row_that_is_none_is_refused(tmp_path, against, message):
     with pytest.raises(ValueError, match=message):

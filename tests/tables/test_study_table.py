@@ -289,7 +289,7 @@ def test_runs_without_evaluations_reach_nothing_and_say_so(tmp_path):
         (("mode: min", "mode: least"), "'least' is not one of max, min"),
         (("in: tokens", "in: words"), "'words' is not one of steps, tokens, seconds"),
         (("reaches: 0.9, in: tokens", "in: tokens"), "in belongs to reaches"),
-        (("against: plain", "rows: variant"), "name one"),
+        (("against: plain", "rows: variant"), "name one row"),
     ],
 )
 def test_targets_that_make_no_sense_are_refused(tmp_path, change, message):

@@ -110,6 +110,8 @@ def _parsed(words: list[str]) -> argparse.Namespace:
     add("--jobs", type=int, default=None, metavar="N", help="commands at once; default: 1")
     add("--only", action="append", metavar="PATTERN", help="cells such as '*/finetune/seed=0'")
     add("--smoke", action="store_true", help="two steps of every stage, in runs/STUDY-smoke")
+    kept = "finished runs keep the checkpoints they could have been resumed from"
+    add("--keep-checkpoints", "--keep_checkpoints", action="store_true", help=kept)
     add("--on", choices=ENGINES, default="local", help="where; default: local")
     add("--resources", type=Path, metavar="FILE", help="YAML: stage -> its job's parameters")
     options = parser.parse_args(words)
@@ -195,7 +197,11 @@ def _execute(
     }
     overview = Overview(console, cells, engine.slots, seconds)
     with overview.showing():
-        code = Runner(ledger, engine, overview).run()
+        runner = Runner(ledger, engine, overview, options.keep_checkpoints)
+        code = runner.run()
+    if runner.freed:
+        freed = f"{runner.freed / 1e6:,.0f} MB of finished runs' checkpoints"
+        console.print(f"removed {freed}; --keep-checkpoints keeps them", highlight=False)
     console.print(overview.counts(), highlight=False)
     return code
 

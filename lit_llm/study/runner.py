@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 import threading
 import time
@@ -26,10 +27,17 @@ class Runner:
         ledger: what is done.
         engine: where commands run.
         overview: told of everything; its cells are those to be run.
+        keeps_checkpoints: whether a finished run keeps what it could have been resumed from.
+
+    Attributes:
+        freed: bytes of finished runs' checkpoints that were removed.
     """
 
-    def __init__(self, ledger: Ledger, engine: Engine, overview: Overview) -> None:
+    def __init__(
+        self, ledger: Ledger, engine: Engine, overview: Overview, keeps_checkpoints: bool = False
+    ) -> None:
         self.ledger, self.engine, self.overview = ledger, engine, overview
+        self.keeps_checkpoints, self.freed = keeps_checkpoints, 0
         self.cells = overview.cells
         self.order = {name: number for number, name in enumerate(self.cells)}
         self.pending = list(self.cells)
@@ -169,11 +177,20 @@ class Runner:
             if self._keep(cell, time.monotonic() - started):
                 self.done.add(cell.name)
                 self.again.discard(cell.name)
+                self._free(cell)
                 self.overview.done(cell)
         elif self.signal is not None:
             self.overview.stop(cell)
         else:
             self._fail(cell, why)
+
+    def _free(self, cell: Cell) -> None:
+        """Remove a finished run's checkpoints, six times its weights; ``best/`` stays."""
+        checkpoints = cell.run_dir / "checkpoints"
+        if self.keeps_checkpoints or not (cell.run_dir / "best").is_dir():
+            return
+        self.freed += sum(file.stat().st_size for file in checkpoints.rglob("*") if file.is_file())
+        shutil.rmtree(checkpoints, ignore_errors=True)
 
     @contextmanager
     def _noting_signals(self) -> Iterator[None]:

@@ -54,6 +54,8 @@ def leave_results(run_dir: Path, weights: str | None = "weights") -> None:
     if weights is not None:
         (run_dir / "best").mkdir(exist_ok=True)
         (run_dir / "best" / "model.txt").write_text(weights)
+        (run_dir / "checkpoints").mkdir(exist_ok=True)
+        (run_dir / "checkpoints" / "state").write_text("state")
 
 
 class FakeEngine:
@@ -152,6 +154,7 @@ class Outcome:
         states: of all cells.
         engine: that ran them.
         ledger: as it stands.
+        freed: bytes of checkpoints that were removed.
     """
 
     code: int
@@ -160,6 +163,7 @@ class Outcome:
     states: dict[str, str]
     engine: FakeEngine
     ledger: Ledger
+    freed: int
 
 
 def open_ledger(directory: Path, text: str = STUDY) -> Ledger:
@@ -170,11 +174,15 @@ def open_ledger(directory: Path, text: str = STUDY) -> Ledger:
     return Ledger(plan_study(study, runs), directory / "results", runs)
 
 
-def run_study(directory: Path, slots=1, text: str = STUDY, **acts) -> Outcome:
+def run_study(
+    directory: Path, slots=1, text: str = STUDY, keeps_checkpoints=False, **acts
+) -> Outcome:
     """Run a study in a directory. ``acts``: see ``FakeEngine``; names as in ``CELLS``."""
     ledger, engine = open_ledger(directory, text), FakeEngine(slots, acts)
     console = Console(file=io.StringIO(), width=500)
     overview = Overview(console, ledger.plan.cells, slots, {})
-    code = Runner(ledger, engine, overview).run()
+    runner = Runner(ledger, engine, overview, keeps_checkpoints)
+    code = runner.run()
     said = console.file.getvalue()
-    return Outcome(code, said, list(engine.jobs), overview.states, engine, ledger)
+    names, states = list(engine.jobs), overview.states
+    return Outcome(code, said, names, states, engine, ledger, runner.freed)

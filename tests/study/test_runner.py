@@ -170,6 +170,25 @@ def test_interrupted_training_is_resumed_and_finished_one_only_kept(tmp_path):
     assert f"done   {CELLS[0]}  (finished; its figures are not kept yet)" in outcome.said
 
 
+def test_what_a_finished_run_could_be_resumed_from_is_removed(tmp_path):
+    def fail_late(job, engine):
+        leave_results(tmp_path / "runs" / CELLS[0])
+        return 1
+
+    outcome = run_study(tmp_path, **{CELLS[0]: fail_late})
+    trained = [name for name in outcome.names if "score" not in name]
+    kept = [name for name in trained if (tmp_path / "runs" / name / "checkpoints").exists()]
+    assert kept == [CELLS[0]]
+    assert outcome.freed == len("state") * (len(trained) - 1)
+    assert all((tmp_path / "runs" / name / "best").exists() for name in trained)
+
+
+def test_it_stays_where_that_is_asked_for(tmp_path):
+    outcome = run_study(tmp_path, keeps_checkpoints=True)
+    assert outcome.freed == 0
+    assert (tmp_path / "runs" / START / "checkpoints" / "state").exists()
+
+
 @pytest.mark.parametrize(("weights", "again"), [("weights", []), ("others", STARTED)])
 def test_stage_runs_again_only_if_what_it_reads_has_changed(weights, again, tmp_path):
     run_study(tmp_path)

@@ -107,7 +107,7 @@ def read_table(
         _column(document, stages, axes, rows, str(name), column) for name, column in columns.items()
     )
     for column in found:
-        if column.target is not None and len(against or ()) < max(len(rows), 1):
+        if column.target is not None and (against is None or len(against) < len(rows)):
             raise document.fault(
                 ("table", "columns", column.name),
                 "reaches is a part of what the row under table.against reaches: name one row",

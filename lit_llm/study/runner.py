@@ -187,10 +187,16 @@ class Runner:
     def _free(self, cell: Cell) -> None:
         """Remove a finished run's checkpoints, six times its weights; ``best/`` stays."""
         checkpoints = cell.run_dir / "checkpoints"
-        if self.keeps_checkpoints or not (cell.run_dir / "best").is_dir():
+        has_both = checkpoints.is_dir() and (cell.run_dir / "best").is_dir()
+        if self.keeps_checkpoints or not has_both:
             return
-        self.freed += sum(file.stat().st_size for file in checkpoints.rglob("*") if file.is_file())
-        shutil.rmtree(checkpoints, ignore_errors=True)
+        size = sum(file.stat().st_size for file in checkpoints.rglob("*") if file.is_file())
+        try:
+            shutil.rmtree(checkpoints)
+        except OSError as error:
+            self.overview.say(f"{checkpoints} could not be removed: {error}")
+        else:
+            self.freed += size
 
     @contextmanager
     def _noting_signals(self) -> Iterator[None]:

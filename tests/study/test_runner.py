@@ -189,6 +189,16 @@ def test_it_stays_where_that_is_asked_for(tmp_path):
     assert (tmp_path / "runs" / START / "checkpoints" / "state").exists()
 
 
+def test_what_cannot_be_removed_is_named_and_fails_nothing(tmp_path, monkeypatch):
+    def refuse(path):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr("lit_llm.study.runner.shutil.rmtree", refuse)
+    outcome = run_study(tmp_path)
+    assert (outcome.code, outcome.freed) == (0, 0)
+    assert f"{tmp_path / 'runs' / START / 'checkpoints'} could not be removed: " in outcome.said
+
+
 @pytest.mark.parametrize(("weights", "again"), [("weights", []), ("others", STARTED)])
 def test_stage_runs_again_only_if_what_it_reads_has_changed(weights, again, tmp_path):
     run_study(tmp_path)
